@@ -1,0 +1,311 @@
+"""The lane IR: what one lane of a block executes, on 32-bit words, f32, 64-bit addresses and predicates.
+
+A lane is a CUDA thread, or one 32-bit element of a CPU's vector registers.  All lanes of a block run in lock step:
+loops and branches are uniform.  A register is `uniform` when every lane is known to hold the same value; it is then
+held once (a scalar register on a CPU).
+
+The operations are closed: `Apply` names a row of `KINDS` (arithmetic, one result, no effect); every other operation
+is a dataclass of its own below.  Each has a NumPy meaning in `simulate.py`, and the printers know nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Type = Literal["i1", "i32", "i64", "f32"]
+Space = Literal["global", "shared"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reg:
+    """One virtual register, assigned once."""
+
+    type: Type
+    uniform: bool
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of arithmetic: operand types ("t" stands for one of `types`), result type."""
+
+    name: str
+    operands: tuple[str, ...]
+    result: str
+    types: tuple[Type, ...] = ()
+
+
+_INT: tuple[Type, ...] = ("i32", "i64")
+_ANY: tuple[Type, ...] = ("i1", "i32", "i64", "f32")
+
+KINDS: dict[str, Kind] = {
+    k.name: k
+    for k in (
+        # integers wrap; shifts take an amount below the width; division truncates, and gives 0 for a zero divisor
+        *(Kind(n, ("t", "t"), "t", _INT) for n in ("add", "sub", "mul", "sdiv", "srem", "udiv", "urem")),
+        *(Kind(n, ("t", "t"), "t", _INT) for n in ("smin", "smax", "umin", "umax", "shl", "lshr", "ashr")),
+        *(Kind(n, ("t", "t"), "t", ("i1", "i32", "i64")) for n in ("and", "or", "xor")),
+        *(Kind(n, ("t", "t"), "i1", _INT) for n in ("eq", "ne", "slt", "sle", "ult", "ule")),
+        Kind("mulhi", ("i32", "i32"), "i32"),  # the high word of the unsigned product
+        # f32 rounds to nearest even and keeps subnormals; min and max propagate NaN
+        *(Kind(n, ("f32", "f32"), "f32") for n in ("fadd", "fsub", "fmul", "fdiv", "fmin", "fmax")),
+        Kind("fma", ("f32", "f32", "f32"), "f32"),
+        *(Kind(n, ("f32",), "f32") for n in ("fneg", "fabs", "sqrt", "floor", "ceil", "rint")),
+        *(Kind(n, ("f32",), "f32") for n in ("exp", "exp2", "log", "log2", "sin", "cos", "tanh")),  # within 4 ulp
+        *(Kind(n, ("f32", "f32"), "i1") for n in ("feq", "fne", "flt", "fle")),  # false on NaN, but fne
+        # conversions: to integers truncating, saturating, NaN to 0; to floats to nearest even
+        Kind("sitofp", ("t",), "f32", _INT),
+        Kind("uitofp", ("t",), "f32", _INT),
+        Kind("fptosi", ("f32",), "i32"),
+        Kind("fptoui", ("f32",), "i32"),
+        Kind("fptosl", ("f32",), "i64"),
+        Kind("sext", ("i32",), "i64"),
+        Kind("zext", ("i32",), "i64"),
+        Kind("trunc", ("i64",), "i32"),
+        Kind("bits", ("f32",), "i32"),
+        Kind("float", ("i32",), "f32"),
+        Kind("f16tof32", ("i32",), "f32"),  # the low half of the word
+        Kind("f32tof16", ("f32",), "i32"),  # zero-extended, to nearest even, overflow to infinity
+        Kind("select", ("i1", "t", "t"), "t", _ANY),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Apply:
+    kind: str
+    operands: tuple[Reg, ...]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One value (uniform), or one for each lane.  i1 as 0 and 1, i32 and i64 as two's-complement or unsigned integers, f32 as numbers."""
+
+    type: Type
+    values: tuple[int, ...] | tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Argument slot `index` of the launch, as i64 (uniform): an address, an integer, a size, or the bits of an f64."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class FloatSlot:
+    """Argument slot `index`, which holds an f64, as f32 (uniform)."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """The linear index of this block in the grid, as i64 (uniform)."""
+
+
+@dataclass(frozen=True)
+class SharedAddress:
+    """The address (i64, uniform) of byte `offset` of the block's shared memory."""
+
+    offset: int
+
+
+@dataclass(frozen=True)
+class Read:
+    """`count` consecutive fields of `bits` (8, 16, 32: one i32 each, zero-extended; 64: i64) at byte address base + offset.
+
+    `base` is a uniform i64, `offset` an i32 (sign-extended) or i64, in bytes; the address is a multiple of `align` bytes.
+    Lanes whose `mask` is 0 touch no memory and get 0.
+    """
+
+    base: Reg
+    offset: Reg
+    bits: int
+    count: int = 1
+    mask: Reg | None = None
+    align: int = 1
+    space: Space = "global"
+
+
+@dataclass(frozen=True)
+class Write:
+    """Stores the low `bits` of each value to consecutive fields at base + offset, from lanes whose `mask` is not 0.
+
+    A uniform write (every operand uniform) stores once.
+    """
+
+    base: Reg
+    offset: Reg
+    bits: int
+    values: tuple[Reg, ...]
+    mask: Reg | None = None
+    align: int = 1
+    space: Space = "global"
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """A hint that the cache line at base + offset is read soon; never faults."""
+
+    base: Reg
+    offset: Reg
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """Lane l gets the value that lane `lane[l]` holds in `sources[source[l]]`."""
+
+    sources: tuple[Reg, ...]
+    source: tuple[int, ...]
+    lane: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class First:
+    """Lane 0's value, as a uniform register."""
+
+    x: Reg
+
+
+@dataclass(frozen=True)
+class Vote:
+    """Whether `x` (i1) holds in any lane, or in all, as a uniform i1."""
+
+    kind: Literal["any", "all"]
+    x: Reg
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The entry of a constant table (32-bit words, a power of two of them) at `index` modulo its length, as i32."""
+
+    table: tuple[int, ...]
+    index: Reg
+
+
+@dataclass(frozen=True)
+class LookupBytes:
+    """Each of the word's four bytes replaced by the table's entry (bytes, 16, 64, 128 or 256 of them) at that byte modulo its length."""
+
+    table: tuple[int, ...]
+    word: Reg
+
+
+@dataclass(frozen=True)
+class Atom:
+    """A hardware instruction, by its row in `atoms.py` (its NumPy meaning, its targets and its cost stand there)."""
+
+    name: str
+    operands: tuple[Reg, ...]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Atomically: if the i32 at address base + offset equals `expected`, it becomes `new`.  Gives the old value.  All uniform."""
+
+    base: Reg
+    offset: Reg
+    expected: Reg
+    new: Reg
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Stores before it are seen by other blocks before stores after it; shared memory is in step between lanes."""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """If `condition` (uniform i1) holds, the launch reports failure number `code` (1..); the block goes on."""
+
+    condition: Reg
+    code: int
+
+
+@dataclass(frozen=True)
+class Show:
+    """Prints `text` and then, if there is one, the value of register `x` in lane `lane`."""
+
+    text: str
+    x: Reg | None = None
+    lane: int = 0
+
+
+Operation = (
+    Apply | Constant | Slot | FloatSlot | Block | SharedAddress | Read | Write | Prefetch | Shuffle | First | Vote
+    | Lookup | LookupBytes | Atom | Exchange | Fence | Fail | Show
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Let:
+    results: tuple[Reg, ...]
+    op: Operation
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """`before` enters the loop, `inside` names the value in the body, `next` leaves the body, `after` the loop."""
+
+    before: Reg
+    inside: Reg
+    next: Reg
+    after: Reg
+
+
+@dataclass(frozen=True, eq=False)
+class For:
+    """`for var in range(start, stop, step)`, all i64 and uniform, step > 0."""
+
+    var: Reg
+    start: Reg
+    stop: Reg
+    step: Reg
+    carried: tuple[Carried, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class While:
+    """Runs `head`, then, if `condition` (uniform i1, defined by head or before) holds, `body`, and again.
+
+    `head` sees the `inside` registers, and so does what follows the loop through `after`.
+    """
+
+    head: tuple[Statement, ...]
+    condition: Reg
+    carried: tuple[Carried, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Merge:
+    then: Reg
+    orelse: Reg
+    after: Reg
+
+
+@dataclass(frozen=True, eq=False)
+class If:
+    """`condition` is a uniform i1."""
+
+    condition: Reg
+    then: tuple[Statement, ...]
+    orelse: tuple[Statement, ...]
+    merged: tuple[Merge, ...]
+
+
+Statement = Let | For | While | If
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """One kernel for a block of `lanes` lanes: `slots` argument slots, `shared` bytes of shared memory, failure texts."""
+
+    name: str
+    lanes: int
+    slots: int
+    shared: int
+    body: tuple[Statement, ...]
+    failures: tuple[str, ...] = ()
