@@ -11,7 +11,8 @@ value, "peak" its value of largest magnitude):
     floor     2^(floor(log2 max|w|) - floor(log2 max)): OCP Microscaling
     ceil      2^ceil(log2(max|w| / max)): the least power of two with which nothing saturates
     even      as floor, with max|w| first rounded (half up) to the element's number of significant bits
-    range     (highest - lowest) / (max - min): the only rule with a zero point
+    range     (highest - lowest) / (max - min): the only rule with a zero point. For one-bit elements means of parts
+              of the group take the place of highest and lowest
 """
 
 from __future__ import annotations
@@ -122,6 +123,8 @@ def choose(groups: Groups, format: Format, rule: Rule, second: float, multiplier
     """Scales and zero points of `groups`, rounded to their types. `multiplier` shrinks or stretches the scale."""
     low, high = groups.values.min(axis=2), groups.values.max(axis=2)
     if rule == "range":
+        if format.element.bits == 1:
+            low, high = _two_levels(groups, format)
         return _range(format, second, low * multiplier, high * multiplier)
     amax = np.maximum(-low, high)
     wanted = _symmetric(groups, format.element, rule, low, high, amax) * multiplier
@@ -166,6 +169,25 @@ def _mean(groups: Groups, values: Values) -> Values:
     kept = real if 0.0 not in values else real & (magnitude > start[:, :, None] / 2)
     total, number = magnitude.sum(axis=2, where=kept), np.broadcast_to(kept, magnitude.shape).sum(axis=2)
     return np.asarray(sign * total / np.maximum(number, 1))
+
+
+def _two_levels(groups: Groups, format: Format) -> tuple[Values, Values]:
+    """The two numbers that one-bit codes stand for; the extremes of the weights would be far from most of them.
+
+    With an integer zero point one of them is 0. Otherwise both are free: the means of the weights on either side of
+    their mean.
+    """
+    if format.zero == "int":
+        other = _mean(groups, np.array([0.0, 1.0]))
+        return np.minimum(other, 0.0), np.maximum(other, 0.0)
+    real = groups.real
+    middle = groups.values.sum(axis=2, where=real) / groups.count
+    above = real & (groups.values > middle[:, :, None])
+    number = above.sum(axis=2)
+    high_sum, low_sum = (groups.values.sum(axis=2, where=part) for part in (above, real & ~above))
+    return low_sum / np.maximum(groups.count - number, 1), np.where(
+        number > 0, high_sum / np.maximum(number, 1), middle
+    )
 
 
 def _power_of_two(x: Values | np.float64, up: bool) -> Values:

@@ -21,7 +21,7 @@ Codes = npt.NDArray[np.uint8]
 _F = TypeVar("_F", np.float32, np.float64)
 CodeArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
-ROWS_AT_ONCE = 1 << 20  # elements that one step of a row-wise loop takes: its float64 buffers stay in cache
+ELEMENTS_AT_ONCE = 1 << 20  # elements that one step of a row-wise loop takes: its float64 buffers stay in cache
 
 
 class QTensorError(ValueError):
@@ -191,10 +191,10 @@ class QTensor:
         """The numbers [N, K]: the format's formula in float64, rounded once to `dtype` (np.float32 or np.float64)."""
         n, k = self.shape
         out: npt.NDArray[np.floating] = np.empty(self.shape, dtype)
-        table, codes, step = value_table(self.format.element), self.codes, max(1, ROWS_AT_ONCE // k)
-        scale, zero = self.scale_values.astype(np.float64) * self.second, self.zero_values
+        table, codes, step = value_table(self.format.element), self.codes, max(1, ELEMENTS_AT_ONCE // k)
         repeat = self.format.group_length(k)
         with np.errstate(invalid="ignore", over="ignore"):
+            scale, zero = self.scale_values.astype(np.float64) * self.second, self.zero_values
             for row in range(0, n, step):
                 rows = slice(row, row + step)
                 value = table[codes[rows]]

@@ -1,12 +1,9 @@
 """Weights from GGUF checkpoints: as float32 for every type that the `gguf` package decodes, and without any loss as a
-quantised tensor for the block types whose numbers are code * scale (+ minimum).
-
-The blocks' layouts (bytes, little-endian; i counts the elements of a block) are those of ggml's block structs.
+quantised tensor for the block types of `gguf_blocks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,13 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ...vm.formats import NAMED_FORMATS, Format
-from ..tensor import Codes, QTensor
+from ...vm.formats import Format
+from ..tensor import QTensor
+from .gguf_blocks import BLOCK_TYPES
 
 if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderTensor
-
-Blocks = npt.NDArray[np.uint8]  # [N, blocks in a row, bytes of a block]
 
 
 class GGUFError(ValueError):
@@ -36,20 +32,6 @@ class TensorInfo:
     shape: tuple[int, ...]
     type: str
     nbytes: int
-
-
-@dataclass(frozen=True)
-class BlockType:
-    """How blocks of one GGUF type become a quantised tensor: format, elements in a block, and where its parts lie.
-
-    scale, least   bytes that hold the scale and the minimum (None: there is no minimum)
-    codes          unpacks the codes [N, blocks, elements] in the format's own coding
-    """
-
-    format: Format
-    scale: slice
-    least: slice | None
-    codes: Callable[[Blocks], Codes]
 
 
 def list_tensors(path: str | PathLike[str]) -> tuple[TensorInfo, ...]:
@@ -75,7 +57,8 @@ def load_tensor(path: str | PathLike[str], name: str) -> npt.NDArray[np.float32]
 def load_qtensor(path: str | PathLike[str], name: str) -> QTensor:
     """The tensor as it is stored, without any loss: `load_tensor(...)` equals `load_qtensor(...).dequantize()`.
 
-    Types: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4 TQ2_0. `GGUFError` for all others: quantise `load_tensor(...)` anew.
+    `GGUFError` for types that are not in `BLOCK_TYPES`. (One difference: the E8M0 scale 255 of MXFP4 is NaN, as in the
+    OCP standard; ggml reads 2^128. No quantiser writes it.)
     """
     tensor = _find(path, name)
     shape, kind = _shape(tensor), tensor.tensor_type.name
@@ -93,72 +76,16 @@ def from_blocks(data: npt.NDArray[np.uint8], kind: str, shape: tuple[int, int]) 
     """A quantised tensor from the raw bytes of a tensor of GGUF type `kind` (a key of `BLOCK_TYPES`)."""
     block = BLOCK_TYPES[kind]
     n, k = shape
-    group = block.format.group_length(k)
-    if k % group:
-        raise GGUFError(f"rows of {k} elements are not whole blocks of {group}, as type {kind} needs")
-    blocks = np.ascontiguousarray(data).reshape(n, k // group, -1)
-    codes = block.codes(blocks).reshape(n, k)
-    format = block.format
-    if kind == "TQ2_0" and codes.max() == 3:  # +2: no quantiser writes it, yet the type can hold it
-        format = Format.parse("u2:g256:f16+zero")
-    scale_type = format.scale.code_dtype
-    scales = np.ascontiguousarray(blocks[:, :, block.scale]).view(scale_type.newbyteorder("<"))[:, :, 0]
-    zeros = None
-    if block.least is not None:
-        zeros = np.ascontiguousarray(blocks[:, :, block.least]).view("<u2")[:, :, 0].astype(np.uint16)
-    elif format.zero == "int":
-        zeros = np.ones(scales.shape, np.uint8)
-    return QTensor.from_codes(codes, scales.astype(scale_type), format, zeros)
-
-
-def _nibbles(at: int, flip: int = 0) -> Callable[[Blocks], Codes]:
-    """Code i is the low nibble of byte at + i for i < 16, the high nibble of byte at + i - 16 for the others.
-
-    `flip` turns codes with an offset into two's complement: q - 8 in four bits is q ^ 8.
-    """
-
-    def codes(blocks: Blocks) -> Codes:
-        pairs = blocks[:, :, at : at + 16]
-        together: Codes = np.concatenate([pairs & 15, pairs >> 4], axis=2)
-        return together ^ np.uint8(flip)
-
-    return codes
-
-
-def _nibbles_and_bits(high: int, at: int, flip: int = 0) -> Callable[[Blocks], Codes]:
-    """Five-bit codes: nibbles as above, and bit 4 of code i is bit i of the four bytes from `high`."""
-    nibbles = _nibbles(at)
-
-    def codes(blocks: Blocks) -> Codes:
-        fifth = np.unpackbits(blocks[:, :, high : high + 4], axis=2, bitorder="little")
-        return (nibbles(blocks) | (fifth << 4)) ^ np.uint8(flip)
-
-    return codes
-
-
-def _pairs_of_bits(blocks: Blocks) -> Codes:
-    """TQ2_0: code i is bits 2 * (i % 128 // 32) and up of byte 32 * (i // 128) + i % 32."""
-    halves = blocks[:, :, :64].reshape(*blocks.shape[:2], 2, 1, 32)
-    shifts = np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 1, 4, 1)
-    codes: Codes = (halves >> shifts).astype(np.uint8) & np.uint8(3)
-    return codes.reshape(*blocks.shape[:2], 256)
-
-
-def _block_types() -> dict[str, BlockType]:
-    first = slice(0, 2)
-    return {
-        "Q4_0": BlockType(NAMED_FORMATS["q4_0"], first, None, _nibbles(2, flip=8)),
-        "Q4_1": BlockType(NAMED_FORMATS["q4_1"], first, slice(2, 4), _nibbles(4)),
-        "Q5_0": BlockType(NAMED_FORMATS["q5_0"], first, None, _nibbles_and_bits(2, 6, flip=16)),
-        "Q5_1": BlockType(NAMED_FORMATS["q5_1"], first, slice(2, 4), _nibbles_and_bits(4, 8)),
-        "Q8_0": BlockType(NAMED_FORMATS["q8_0"], first, None, lambda blocks: blocks[:, :, 2:]),
-        "IQ4_NL": BlockType(NAMED_FORMATS["iq4_nl"], first, None, _nibbles(2)),
-        "MXFP4": BlockType(NAMED_FORMATS["mxfp4"], slice(0, 1), None, _nibbles(1)),
-        "TQ2_0": BlockType(NAMED_FORMATS["tq2_0"], slice(64, 66), None, _pairs_of_bits),
-    }
-
-
-BLOCK_TYPES: Mapping[str, BlockType] = _block_types()
+    if k % block.elements:
+        raise GGUFError(f"rows of {k} elements are not whole blocks of {block.elements}, as type {kind} needs")
+    if data.dtype != np.uint8 or data.size != n * k // block.elements * block.bytes:
+        raise GGUFError(f"{data.nbytes} bytes of {data.dtype} are not the {kind} blocks of a {n} x {k} matrix")
+    with np.errstate(invalid="ignore", over="ignore"):  # a damaged scale may be NaN or infinite, and stays so
+        parts = block.parts(np.ascontiguousarray(data).reshape(-1, block.bytes))
+    format, zeros = block.format, None if parts.zeros is None else parts.zeros.reshape(n, -1)
+    if kind == "TQ2_0" and parts.codes.max() == 3:  # +2: no quantiser writes it, yet the type can hold it
+        format, zeros = Format.parse("u2:g256:f16+zero"), np.ones((n, k // 256), np.uint8)
+    return QTensor.from_codes(parts.codes.reshape(n, k), parts.scales.reshape(n, -1), format, zeros)
 
 
 def _open(path: str | PathLike[str]) -> GGUFReader:
