@@ -1,0 +1,106 @@
+"""The threads that kernels run on: one pool per process, handing out work in about a microsecond.
+
+A kernel's entry calls ``bw_parallel(body, args, blocks)``, native code whose address is `parallel_address()`. It splits
+the blocks 0..blocks into one contiguous range per thread and calls ``body(args, begin, end)`` for each; the calling
+thread takes the first range, so that one block, or one thread, costs no hand-over at all. A call made while the pool is
+busy (by another Python thread, or by a kernel) runs its blocks by itself. `pool_ir.py` says how it works inside.
+
+Threads are as many as the processors that this process may use, or $BITWRIGHT_NUM_THREADS. They are made when first
+needed, sleep in between, and never keep a process from ending. After a fork the child makes its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Callable
+
+import llvmlite.binding as llvm
+
+from ..cache import Cache, default_cache
+from ..target import Target, target
+from .build import Library, assemble, load
+from .pool_ir import MAX_THREADS, Waiting, pool_ir
+
+__all__ = ["PoolError", "compile_pool", "parallel_address", "set_threads", "threads"]
+
+
+class PoolError(ValueError):
+    """A number of threads that makes no sense."""
+
+
+def parallel_address() -> int:
+    """Where ``void bw_parallel(ptr body, ptr args, i64 blocks)`` lies; the first call makes the pool ready."""
+    return _pool().address("bw_parallel")
+
+
+def threads() -> int:
+    """How many threads a kernel may use at most, the calling one included."""
+    return _state.count if _state.count is not None else _usual_threads()
+
+
+def set_threads(count: int) -> None:
+    """Use at most that many threads (1 to 256) from the next call on; PoolError when out of range."""
+    if not 1 <= count <= MAX_THREADS:
+        raise PoolError(f"{count} threads were asked for; a number from 1 to {MAX_THREADS} is possible")
+    _pool()
+    _state.set(count)
+
+
+def compile_pool(machine: Target, waiting: Waiting, cache: Cache) -> Library:
+    """The pool's code, loaded: from the cache, or compiled (which takes a tenth of a second)."""
+    text = pool_ir(machine.triple, waiting)
+    key = cache.key("pool", text, machine.feature_string)
+    code = cache.get(key)
+    if code is None:
+        code = assemble(text, machine)
+        cache.put(key, code)
+    return load(code)
+
+
+def _usual_threads() -> int:
+    text = os.environ.get("BITWRIGHT_NUM_THREADS", "").strip()
+    if text:
+        if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
+            raise PoolError(f"BITWRIGHT_NUM_THREADS is {text!r}; set it to a number from 1 to {MAX_THREADS}")
+        return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+class _State:
+    """How many threads the pool was told to use; None before it exists."""
+
+    def __init__(self) -> None:
+        self.count: int | None = None
+        self.tell: Callable[[int], None] | None = None
+
+    def set(self, count: int) -> None:
+        assert self.tell is not None
+        self.tell(count)
+        self.count = count
+
+
+_state = _State()
+
+
+def _waiting() -> Waiting:
+    if sys.platform.startswith("linux") and llvm.get_process_triple().startswith(("x86_64", "aarch64")):
+        return "futex"
+    return "none" if sys.platform == "win32" else "poll"
+
+
+@functools.cache
+def _pool() -> Library:
+    count = _usual_threads()
+    library = compile_pool(target("cpu:baseline"), _waiting(), default_cache())
+    addresses = [library.address(name) for name in ("bw_parallel", "bw_pool_limit", "bw_pool_forked")]
+    library.keep_forever()  # its threads outlive every Python object
+    _state.tell = ctypes.CFUNCTYPE(None, ctypes.c_int32)(addresses[1])
+    _state.set(count)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(addresses[2]))
+    return library

@@ -1,0 +1,324 @@
+"""The thread pool's own code, as LLVM IR text.
+
+The pool has up to 255 workers beside the calling thread. Each owns a slot of one cache line: a ticket (a counter that
+the caller raises to hand out work) and a flag that says that the worker sleeps. A worker that finds its ticket raised
+runs its range and lowers `pending`. Both sides first spin for a few hundred pauses, then sleep: spinning longer wins
+nothing on an idle machine and costs the other threads their core on a busy one.
+
+A sleeper sets its flag, then looks at the word once more; a waker changes the word, then looks at the flag. All four
+accesses are sequentially consistent, so at least one of the two sees the other, and no wake-up is lost.
+
+Only the holder of `busy` hands out work. Who finds it taken (a second Python thread, or a kernel called by a kernel)
+runs all of its blocks itself: it has a core already, and nothing can wait for itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["MAX_THREADS", "Waiting", "pool_ir"]
+
+MAX_THREADS = 256
+_SPINS = 300
+
+Waiting = Literal["futex", "poll", "none"]
+"""How a thread sleeps: in the kernel on a word (Linux), by looking every 50 µs (other POSIX systems), or not at all
+because there are no threads and every call runs all blocks itself.
+"""
+
+_CORE = """
+%slot = type { i32, i32, i64, i64, [40 x i8] }       ; ticket, asleep, begin, end; a whole cache line
+@slots = internal global [$MAX x %slot] zeroinitializer, align 64
+@pending = internal global i32 0, align 64           ; ranges handed out and not finished
+@waiting = internal global i32 0                     ; 1 while the caller sleeps on @pending
+@busy = internal global i32 0, align 64
+@started = internal global i32 1                     ; threads that exist, the calling one included
+@limit = internal global i32 1
+@work_body = internal global ptr null, align 64
+@work_args = internal global ptr null
+
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_detach(ptr)
+declare i32 @pthread_sigmask(i32, ptr, ptr)
+
+define void @bw_pool_limit(i32 %threads) {
+  store atomic i32 %threads, ptr @limit seq_cst, align 4
+  ret void
+}
+
+; After a fork only the forking thread exists, and whoever held @busy may be gone: begin anew.
+define void @bw_pool_forked() {
+  store atomic i32 1, ptr @started seq_cst, align 4
+  store atomic i32 0, ptr @pending seq_cst, align 4
+  store atomic i32 0, ptr @waiting seq_cst, align 4
+  store [$MAX x %slot] zeroinitializer, ptr @slots, align 64
+  store atomic i32 0, ptr @busy seq_cst, align 4
+  ret void
+}
+
+; Returns once the word differs from %old. %flag is nonzero while this thread may be asleep.
+define internal void @await_change(ptr %word, i32 %old, ptr %flag) {
+entry:
+  br label %spin
+spin:
+  %n = phi i32 [ 0, %entry ], [ %n1, %again ]
+  %v = load atomic i32, ptr %word acquire, align 4
+  %changed = icmp ne i32 %v, %old
+  br i1 %changed, label %done, label %again
+again:
+  $PAUSE
+  %n1 = add i32 %n, 1
+  %more = icmp ult i32 %n1, $SPINS
+  br i1 %more, label %spin, label %sleep
+sleep:
+  store atomic i32 1, ptr %flag seq_cst, align 4
+  br label %check
+check:
+  %w = load atomic i32, ptr %word seq_cst, align 4
+  %changed2 = icmp ne i32 %w, %old
+  br i1 %changed2, label %awake, label %block
+block:
+  call void @sleep_on(ptr %word, i32 %old)
+  br label %check
+awake:
+  store atomic i32 0, ptr %flag seq_cst, align 4
+  br label %done
+done:
+  ret void
+}
+
+define internal ptr @worker(ptr %index_ptr) {
+entry:
+  $WORKER_FLOAT
+  %mask = alloca [16 x i64], align 8
+  store [16 x i64] [$SIGNALS], ptr %mask
+  call i32 @pthread_sigmask(i32 $SIG_BLOCK, ptr %mask, ptr null)
+  %index = ptrtoint ptr %index_ptr to i64
+  %slot = getelementptr [$MAX x %slot], ptr @slots, i64 0, i64 %index
+  %flag = getelementptr %slot, ptr %slot, i32 0, i32 1
+  %begin_at = getelementptr %slot, ptr %slot, i32 0, i32 2
+  %end_at = getelementptr %slot, ptr %slot, i32 0, i32 3
+  br label %loop
+loop:
+  %seen = phi i32 [ 0, %entry ], [ %seen1, %next ]
+  call void @await_change(ptr %slot, i32 %seen, ptr %flag)
+  %seen1 = add i32 %seen, 1
+  %body = load ptr, ptr @work_body
+  %args = load ptr, ptr @work_args
+  %begin = load i64, ptr %begin_at
+  %end = load i64, ptr %end_at
+  call void %body(ptr %args, i64 %begin, i64 %end)
+  %before = atomicrmw sub ptr @pending, i32 1 seq_cst
+  %last = icmp eq i32 %before, 1
+  br i1 %last, label %finish, label %next
+finish:
+  %asleep = load atomic i32, ptr @waiting seq_cst, align 4
+  %wake = icmp ne i32 %asleep, 0
+  br i1 %wake, label %rouse, label %next
+rouse:
+  call void @wake_on(ptr @pending)
+  br label %next
+next:
+  br label %loop
+}
+
+; Makes threads until %wanted exist; returns how many do (fewer when the system refuses).
+define internal i32 @ensure(i32 %wanted) {
+entry:
+  %thread = alloca ptr
+  %have = load atomic i32, ptr @started monotonic, align 4
+  br label %loop
+loop:
+  %n = phi i32 [ %have, %entry ], [ %n1, %made ]
+  %enough = icmp uge i32 %n, %wanted
+  br i1 %enough, label %done, label %make
+make:
+  %n64 = zext i32 %n to i64
+  %index = inttoptr i64 %n64 to ptr
+  %error = call i32 @pthread_create(ptr %thread, ptr null, ptr @worker, ptr %index)
+  %failed = icmp ne i32 %error, 0
+  br i1 %failed, label %done, label %made
+made:
+  %handle = load ptr, ptr %thread
+  call i32 @pthread_detach(ptr %handle)
+  %n1 = add i32 %n, 1
+  store atomic i32 %n1, ptr @started monotonic, align 4
+  br label %loop
+done:
+  %least = icmp ult i32 %n, %wanted
+  %result = select i1 %least, i32 %n, i32 %wanted
+  ret i32 %result
+}
+
+; Where range number %i of %n begins. Split this way the product never leaves 64 bits.
+define internal i64 @bound(i64 %blocks, i64 %n, i64 %i) alwaysinline {
+  %each = udiv i64 %blocks, %n
+  %rest = urem i64 %blocks, %n
+  %whole = mul i64 %each, %i
+  %few = icmp ult i64 %i, %rest
+  %extra = select i1 %few, i64 %i, i64 %rest
+  %at = add i64 %whole, %extra
+  ret i64 %at
+}
+
+define internal void @share_out(ptr %body, ptr %args, i64 %blocks, i32 %threads) {
+entry:
+  store ptr %body, ptr @work_body
+  store ptr %args, ptr @work_args
+  %others = sub i32 %threads, 1
+  store atomic i32 %others, ptr @pending seq_cst, align 4
+  %n = zext i32 %threads to i64
+  br label %loop
+loop:
+  %i = phi i64 [ 1, %entry ], [ %i1, %next ]
+  %i1 = add i64 %i, 1
+  %slot = getelementptr [$MAX x %slot], ptr @slots, i64 0, i64 %i
+  %flag = getelementptr %slot, ptr %slot, i32 0, i32 1
+  %begin_at = getelementptr %slot, ptr %slot, i32 0, i32 2
+  %end_at = getelementptr %slot, ptr %slot, i32 0, i32 3
+  %begin = call i64 @bound(i64 %blocks, i64 %n, i64 %i)
+  %end = call i64 @bound(i64 %blocks, i64 %n, i64 %i1)
+  store i64 %begin, ptr %begin_at
+  store i64 %end, ptr %end_at
+  atomicrmw add ptr %slot, i32 1 seq_cst
+  %asleep = load atomic i32, ptr %flag seq_cst, align 4
+  %wake = icmp ne i32 %asleep, 0
+  br i1 %wake, label %rouse, label %next
+rouse:
+  call void @wake_on(ptr %slot)
+  br label %next
+next:
+  %more = icmp ult i64 %i1, %n
+  br i1 %more, label %loop, label %own
+own:
+  %mine = call i64 @bound(i64 %blocks, i64 %n, i64 1)
+  call void %body(ptr %args, i64 0, i64 %mine)
+  br label %join
+join:
+  %left = load atomic i32, ptr @pending acquire, align 4
+  %all = icmp eq i32 %left, 0
+  br i1 %all, label %done, label %hold
+hold:
+  call void @await_change(ptr @pending, i32 %left, ptr @waiting)
+  br label %join
+done:
+  ret void
+}
+
+define internal void @dispatch(ptr %body, ptr %args, i64 %blocks) {
+entry:
+  %limit = load atomic i32, ptr @limit monotonic, align 4
+  %limit64 = zext i32 %limit to i64
+  %few = icmp ult i64 %blocks, %limit64
+  %wanted64 = select i1 %few, i64 %blocks, i64 %limit64
+  %wanted = trunc i64 %wanted64 to i32
+  %single = icmp ule i32 %wanted, 1
+  br i1 %single, label %alone, label %try
+try:
+  %got = cmpxchg ptr @busy, i32 0, i32 1 acquire monotonic
+  %free = extractvalue { i32, i1 } %got, 1
+  br i1 %free, label %shared, label %alone
+shared:
+  %threads = call i32 @ensure(i32 %wanted)
+  %lonely = icmp ule i32 %threads, 1
+  br i1 %lonely, label %refused, label %several
+several:
+  call void @share_out(ptr %body, ptr %args, i64 %blocks, i32 %threads)
+  store atomic i32 0, ptr @busy release, align 4
+  ret void
+refused:
+  store atomic i32 0, ptr @busy release, align 4
+  br label %alone
+alone:
+  call void %body(ptr %args, i64 0, i64 %blocks)
+  ret void
+}
+"""
+
+_NO_THREADS = """
+define void @bw_pool_limit(i32 %threads) {
+  ret void
+}
+define void @bw_pool_forked() {
+  ret void
+}
+define internal void @dispatch(ptr %body, ptr %args, i64 %blocks) {
+  call void %body(ptr %args, i64 0, i64 %blocks)
+  ret void
+}
+"""
+
+_ENTRY = """
+; Runs body(args, begin, end) over ranges that together are 0..blocks, and returns when all are done.
+define void @bw_parallel(ptr %body, ptr %args, i64 %blocks) {
+  $SAVE_FLOAT
+  call void @dispatch(ptr %body, ptr %args, i64 %blocks)
+  $RESTORE_FLOAT
+  ret void
+}
+"""
+
+_FUTEX = """
+declare i64 @syscall(i64, ...)
+define internal void @sleep_on(ptr %word, i32 %old) {
+  call i64 (i64, ...) @syscall(i64 $FUTEX, ptr %word, i64 128, i32 %old, ptr null, ptr null, i64 0)
+  ret void
+}
+define internal void @wake_on(ptr %word) {
+  call i64 (i64, ...) @syscall(i64 $FUTEX, ptr %word, i64 129, i64 1, ptr null, ptr null, i64 0)
+  ret void
+}
+"""
+
+_POLL = """
+declare i32 @usleep(i32)
+define internal void @sleep_on(ptr %word, i32 %old) {
+  call i32 @usleep(i32 50)
+  ret void
+}
+define internal void @wake_on(ptr %word) {
+  ret void
+}
+"""
+
+_X86_FLOAT = """
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+declare void @llvm.x86.sse2.pause()
+"""
+
+# Kernels keep subnormal numbers and round to nearest. The calling thread may have been told otherwise (one library built
+# with fast mathematics is enough), and threads inherit the mode from their maker, so it is set here and put back.
+_X86_SAVE = """%saved = alloca i32
+  %usual = alloca i32
+  call void @llvm.x86.sse.stmxcsr(ptr %saved)
+  store i32 8064, ptr %usual
+  call void @llvm.x86.sse.ldmxcsr(ptr %usual)"""
+_X86_RESTORE = "call void @llvm.x86.sse.ldmxcsr(ptr %saved)"
+_X86_WORKER = """%usual = alloca i32
+  store i32 8064, ptr %usual
+  call void @llvm.x86.sse.ldmxcsr(ptr %usual)"""
+
+
+def pool_ir(triple: str, waiting: Waiting) -> str:
+    """The module text: @bw_parallel, @bw_pool_limit (threads that may work at once) and @bw_pool_forked."""
+    x86 = triple.startswith("x86_64")
+    text = _NO_THREADS if waiting == "none" else _CORE + (_FUTEX if waiting == "futex" else _POLL)
+    text += _ENTRY + (_X86_FLOAT if x86 else "")
+    # Workers block all signals, so that handlers run in the threads that expect them; faults of their own excepted.
+    faults = sum(1 << (number - 1) for number in (4, 5, 7, 8, 11))
+    linux = "linux" in triple
+    words = {
+        "$SAVE_FLOAT": _X86_SAVE if x86 else "",
+        "$RESTORE_FLOAT": _X86_RESTORE if x86 else "",
+        "$WORKER_FLOAT": _X86_WORKER if x86 else "",
+        "$PAUSE": "call void @llvm.x86.sse2.pause()" if x86 else "",
+        "$SIGNALS": ", ".join([f"i64 {~faults}"] + ["i64 -1"] * 15),
+        "$SIG_BLOCK": "0" if linux else "1",
+        "$FUTEX": "202" if x86 else "98",
+        "$SPINS": str(_SPINS),
+        "$MAX": str(MAX_THREADS),
+    }
+    for word, meaning in words.items():
+        text = text.replace(word, meaning)
+    return text

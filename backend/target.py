@@ -1,0 +1,93 @@
+"""What code is compiled for: a processor by name, its instruction sets, and how wide a vector it works on.
+
+`target("cpu")` is the processor of this machine. ``cpu:<name>`` is a named one of the same architecture, by LLVM's name
+(``cpu:x86-64-v3``, ``cpu:znver4`` ...), and ``cpu:baseline`` is the oldest one that the architecture defines.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+import llvmlite.binding as llvm
+
+from .cpu_names import ARM_NAMES, X86_NAMES
+from .llvm.features import host_features, named_features
+
+__all__ = ["Target", "TargetError", "target"]
+
+
+class TargetError(ValueError):
+    """A target was named that does not exist, or that this machine cannot compile for."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor to compile for.
+
+    kind      what sort of device it is
+    name      the name by which `target` finds it again
+    triple    LLVM's name of architecture, system and object format
+    cpu       LLVM's name of the processor
+    features  LLVM's names of its instruction sets (only those that code generation uses)
+    lanes     how many 32-bit elements the widest vector register that we use holds
+    """
+
+    kind: Literal["cpu"]
+    name: str
+    triple: str
+    cpu: str
+    features: frozenset[str]
+    lanes: int
+
+    def has(self, feature: str) -> bool:
+        """Whether the processor has an instruction set, by LLVM's name (``avx512vnni``, ``avx2``, ``neon`` ...)."""
+        return feature in self.features
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether code for this target runs on this machine."""
+        return self.triple == llvm.get_process_triple() and self.features <= host_features()
+
+    @property
+    def feature_string(self) -> str:
+        """Instruction sets as LLVM's target machine takes them: those present with +, those the name promises and the
+        machine lacks (masked by a hypervisor, say) with -.
+        """
+        lacking = named_features(self.cpu) - self.features
+        words = [f"+{name}" for name in sorted(self.features)] + [f"-{name}" for name in sorted(lacking)]
+        if self.lanes == 16 and self.triple.startswith("x86_64"):
+            # Many Intel processors are described as preferring 256-bit vectors; our code is written for 512.
+            words.append("-prefer-256-bit")
+        return ",".join(words)
+
+
+@functools.cache
+def target(name: str) -> Target:
+    """The target of that name; an unknown name raises TargetError, which lists the closest ones."""
+    kind, _, processor = name.partition(":")
+    if kind != "cpu":
+        raise TargetError(f"unknown target {name!r}: it must be 'cpu' (this machine) or 'cpu:<processor>'")
+    triple = llvm.get_process_triple()
+    x86 = triple.startswith("x86_64")
+    host = llvm.get_host_cpu_name()
+    if not processor:
+        return _build("cpu", triple, host, host_features())
+    baseline = "x86-64" if x86 else "generic"
+    known = (X86_NAMES if x86 else ARM_NAMES) + (host,)
+    cpu = baseline if processor == "baseline" else processor
+    if cpu != baseline and cpu not in known:
+        near = difflib.get_close_matches(processor, ("baseline", *known), n=4)
+        hint = f"did you mean {', '.join(f'cpu:{word}' for word in near)}?" if near else "try 'cpu' or 'cpu:baseline'"
+        raise TargetError(f"unknown processor {processor!r} for {triple.partition('-')[0]}; {hint}")
+    return _build(name, triple, cpu, named_features(cpu))
+
+
+def _build(name: str, triple: str, cpu: str, features: frozenset[str]) -> Target:
+    if {"avx512f", "avx512vl", "avx512bw"} <= features:
+        lanes = 16
+    else:
+        lanes = 8 if "avx2" in features else 4
+    return Target("cpu", name, triple, cpu, features, lanes)
