@@ -137,13 +137,17 @@ def _unpack_narrow(stream: npt.NDArray[np.uint8], bits: int, count: int) -> npt.
 
 
 def _pack_wide(codes: npt.NDArray[np.integer], bits: int) -> npt.NDArray[np.uint8]:
-    """More than 8 bits: by single bits."""
+    """More than 8 bits: whole words where the width is one, else by single bits."""
+    if bits in (16, 32, 64):
+        return codes.astype(f"<u{bits // 8}").view(np.uint8)
     octets = codes.astype("<u8").view(np.uint8).reshape(-1, 8)
     single = np.unpackbits(octets, axis=1, bitorder="little", count=bits)
     return np.packbits(single, bitorder="little")
 
 
 def _unpack_wide(stream: npt.NDArray[np.uint8], bits: int, count: int) -> npt.NDArray[np.uint64]:
+    if bits in (16, 32, 64):
+        return np.frombuffer(stream.tobytes(), f"<u{bits // 8}").astype(np.uint64)
     single = np.unpackbits(stream, bitorder="little", count=count * bits).reshape(count, bits)
     octets = np.zeros((count, 8), np.uint8)
     octets[:, : -(-bits // 8)] = np.packbits(single, axis=1, bitorder="little")

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .element import DTypeError, Element, checked_codes
 from .rounding import Overflow, Rounding, blocks, check_modes, numbers
+
+# From this many values at once, a table of all prefixes pays.
+_BUCKETS_FROM: Final = 1 << 12
 
 
 @dataclass(frozen=True, repr=False)
@@ -160,6 +163,23 @@ def _thresholds_f32(book: Codebook, rounding: Rounding) -> npt.NDArray[np.float3
     return np.where(near < exact, np.nextafter(near, np.float32(np.inf)), near)
 
 
+@lru_cache(maxsize=64)
+def _buckets(book: Codebook, rounding: Rounding) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
+    """For each value of a float32's upper 16 bits: how many thresholds are at or below all numbers that begin so, and
+    the one threshold that lies among them (NaN: there is none). None if two thresholds are that close.
+    """
+    prefix = np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)
+    ends = np.stack([prefix, prefix | np.uint32(0xFFFF)]).view(np.float32)
+    infinity = np.float32(np.inf)
+    ends = np.where(np.isnan(ends), np.copysign(infinity, ends), ends)  # the numbers that begin as infinity does
+    bounds = _thresholds_f32(book, rounding)
+    first, last = np.searchsorted(bounds, np.sort(ends, axis=0), side="right")
+    if np.any(last - first > 1):
+        return None
+    inside = np.append(bounds, infinity)[first]
+    return first, np.where(last > first, inside, np.float32(np.nan))
+
+
 def _whole(bounds: Iterable[float], kind: str) -> npt.NDArray[np.generic]:
     """The same for int64 or uint64 inputs: the least integer at or above each threshold that the type can reach."""
     limits = np.iinfo(np.int64 if kind == "i" else np.uint64)
@@ -177,11 +197,17 @@ def _nearest(book: Codebook, values: npt.NDArray[np.generic], rounding: Rounding
         wide = values.astype(np.int64 if kind == "i" else np.uint64)
         return codes[np.searchsorted(_whole(bounds, kind), wide, side="right")]
     if values.dtype.itemsize <= 4:
-        short = values.astype(np.float32)
-        index = np.searchsorted(_thresholds_f32(book, rounding), _zero_for_nan(short), side="right")
+        short = _zero_for_nan(values.astype(np.float32))
+        buckets = _buckets(book, rounding) if short.size >= _BUCKETS_FROM else None
+        if buckets is not None:
+            prefix = short.view(np.uint32) >> np.uint32(16)
+            index = buckets[0][prefix] + (short >= buckets[1][prefix])
+        else:
+            index = np.searchsorted(_thresholds_f32(book, rounding), short, side="right")
     else:
         index = np.searchsorted(np.array(bounds), _zero_for_nan(values.astype(np.float64)), side="right")
-    return codes[index]
+    chosen: npt.NDArray[np.uint8] = codes[index]
+    return chosen
 
 
 _F = TypeVar("_F", bound=np.floating)
