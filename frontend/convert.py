@@ -59,13 +59,13 @@ class _Converter:
     # Modules and kernels
 
     def module(self, tree: Raw, comments: tuple[syntax.Comment, ...]) -> syntax.Module:
-        docstring: str | None = None
+        docstring: syntax.Text | None = None
         kernels: list[syntax.Kernel] = []
         for child in _trees(tree):
             if child.data == "kernel":
                 kernels.append(self.kernel(child))
             elif docstring is None and not kernels:
-                docstring = self.string(_trees(child)[0]).value
+                docstring = self.string(_trees(child)[0])
             else:
                 hint = "write a comment, or put it inside the kernel"
                 self.problems.add("a string between kernels says nothing", hint, self.span(child))
@@ -74,18 +74,20 @@ class _Converter:
             self.problems.add("there is no kernel in this text", "a kernel is written `def name(...):`", start)
         named = [(kernel.name, kernel.header) for kernel in kernels]
         self.no_repeats("kernel", named)
-        return syntax.Module(tuple(kernels), docstring, comments, span=self.span(tree) if kernels else start)
+        documentation, place = (docstring.value, docstring.span) if docstring is not None else (None, NOWHERE)
+        span = self.span(tree) if kernels else start
+        return syntax.Module(tuple(kernels), documentation, comments, docstring_span=place, span=span)
 
     def kernel(self, tree: Raw) -> syntax.Kernel:
         *decorators, header, suite = _trees(tree)
         name, parameters = header.children
         params, compile_params = self.parameters(parameters if isinstance(parameters, Tree) else None)
         statements = _trees(suite)
-        docstring = None
+        docstring: syntax.Text | None = None
         if statements and statements[0].data == "call_statement":
             first = statements[0].children[0]
             if isinstance(first, Tree) and first.data == "string":
-                docstring = self.string(first).value
+                docstring = self.string(first)
                 statements = statements[1:]
         body = tuple(self.statement(statement) for statement in statements)
         where = self.span(header)
@@ -95,9 +97,10 @@ class _Converter:
             params,
             compile_params,
             body,
-            docstring,
+            docstring.value if docstring is not None else None,
             tuple(self.expression(decorator.children[0]) for decorator in decorators),
             header=where,
+            docstring_span=docstring.span if docstring is not None else NOWHERE,
             span=self.span(tree).to(last),
         )
 

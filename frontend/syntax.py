@@ -279,7 +279,7 @@ class Kernel(Node):
     """`def name(params, *, compile_params): body`. `docstring` is the string that begins the body, None without one.
 
     `decorators` belong to Python's `@jit` door; the language gives them no meaning. `header` is the place of everything
-    from `def` to the colon.
+    from `def` to the colon, `docstring_span` that of the string.
     """
 
     name: str
@@ -289,6 +289,7 @@ class Kernel(Node):
     docstring: str | None = None
     decorators: tuple[Expression, ...] = ()
     header: Span = field(default=NOWHERE, compare=False, repr=False)
+    docstring_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -306,6 +307,7 @@ class Module(Node):
     kernels: tuple[Kernel, ...]
     docstring: str | None = None
     comments: tuple[Comment, ...] = field(default=(), compare=False)
+    docstring_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 def children(node: Node) -> Iterator[Node]:
