@@ -234,7 +234,7 @@ def _low_bits(x: Facts) -> int:
     return 130 if x.multiple == 0 else (x.multiple & -x.multiple).bit_length() - 1
 
 
-def _low_zeros(x: Facts) -> int:
+def low_zeros(x: Facts) -> int:
     """How many of the lowest bits are known to be 0."""
     known_bits = _low_bits(x)
     bits = x.residue & ((1 << known_bits) - 1)
@@ -246,7 +246,7 @@ def _bitwise(kind: Literal["and", "or", "xor"], x: Facts, y: Facts) -> Facts:
     rx, ry = _range(x), _range(y)
     shared = 1 << min(_low_bits(x), _low_bits(y))
     if kind == "and":
-        zeros = 1 << max(_low_zeros(x), _low_zeros(y))
+        zeros = 1 << max(low_zeros(x), low_zeros(y))
         if zeros > shared:
             return _from_range(_and_range(rx, ry), zeros, 0)
         return _from_range(_and_range(rx, ry), shared, x.residue & y.residue)

@@ -80,17 +80,69 @@ def _assemble(terms: Terms, constant: int) -> Expr:
 
 def total(terms: Terms, constant: int) -> Expr:
     """The folded expression of a linear sum."""
-    changed = True
-    while changed and terms:
-        changed = False
-        for t, k in terms.items():
-            if isinstance(t, Binary) and t.kind in ("floordiv", "mod") and isinstance(t.y, Const) and t.y.value > 0:
-                better = _merge_division(terms, t, k, t.y.value)
-                if better is not None:
-                    terms, constant, changed = better[0], constant + better[1], True
-                    break
+    terms, constant = merged(terms, constant)
     exact = sum_facts(terms, constant).exact
     return _assemble(terms, constant) if exact is None else Const(exact)
+
+
+def merged(terms: Terms, constant: int) -> tuple[Terms, int]:
+    """The same sum with quotients and remainders of one division put together."""
+    changed = True
+    while changed:
+        changed = False
+        for t, k in terms.items():
+            c = _divisor(t)
+            better = _merge_division(terms, t, k, c) if c and isinstance(t, Binary) else None
+            if better is not None:
+                terms, constant, changed = better[0], constant + better[1], True
+                break
+    return terms, constant
+
+
+def _divisor(t: Expr) -> int:
+    """The c of y // c or y % c, when it is a positive constant; else 0."""
+    match t:
+        case Binary("floordiv" | "mod", _, Const(c)) if c > 0:
+            return c
+        case _:
+            return 0
+
+
+def difference_facts(terms: Terms, constant: int, effort: int = 2) -> bounds.Facts:
+    """What is known of a merged sum, also where a minimum, maximum or quotient stands beside its own operands.
+
+    min(a, b) is at most a and at most b, so putting a or b in its place bounds the sum from one side; `y // c * c` is
+    y - y % c. `effort` is how many terms are so replaced, one inside the other.
+    """
+    facts = sum_facts(terms, constant)
+    for t, k in terms.items() if effort and len(terms) > 1 else ():
+        match t:
+            case Binary("min" | "max" as kind, x, y):
+                upper = (kind == "min") == (k > 0)
+                for operand in (x, y):
+                    bound = _replaced(terms, constant, t, operand, effort)
+                    facts = bounds.meet(facts, None if upper else bound.low, bound.high if upper else None)
+            case Binary("floordiv", y, Const(c)) if c > 0 and k % c == 0 and not collect(y)[0].keys().isdisjoint(terms):
+                bound = _opened(terms, constant, t, c, effort)
+                facts = bounds.meet(facts, bound.low, bound.high)
+            case _:
+                pass
+    return facts
+
+
+def _replaced(terms: Terms, constant: int, t: Expr, by: Expr, effort: int) -> bounds.Facts:
+    more, extra = collect(by, terms[t])
+    rest, rest_constant = merged(plus(plus(terms, {t: -terms[t]}), more), constant + extra)
+    return difference_facts(rest, rest_constant, effort - 1)
+
+
+def _opened(terms: Terms, constant: int, t: Binary, c: int, effort: int) -> bounds.Facts:
+    """The facts of the sum with k * (y // c) written as k/c * y - k/c * (y % c)."""
+    k = terms[t]
+    y_terms, y_constant = collect(t.x, k // c)
+    m_terms, m_constant = collect(mod(t.x, Const(c)), -(k // c))
+    rest = plus(plus(plus(terms, {t: -k}), y_terms), m_terms)
+    return difference_facts(*merged(rest, constant + y_constant + m_constant), effort - 1)
 
 
 def _merge_division(terms: Terms, t: Binary, k: int, c: int) -> tuple[Terms, int] | None:

@@ -8,7 +8,7 @@ import math
 from typing import Literal, TypeAlias
 
 from . import bounds
-from .expr_arith import Terms, add, collect, floordiv, mod, plus, scaled, sum_facts, total
+from .expr_arith import Terms, add, collect, difference_facts, floordiv, merged, mod, plus, scaled, total
 from .expr_nodes import Binary, Const, Expr, ExprError, Select, order
 
 Comparison: TypeAlias = Literal["lt", "le", "eq", "ne"]
@@ -27,12 +27,15 @@ def is_truth(e: Expr) -> bool:
 def compare(kind: Comparison, x: Expr, y: Expr) -> Expr:
     """x < y, x <= y, x == y or x != y, as 0 or 1."""
     (xt, xc), (yt, yc) = collect(x), collect(y)
-    terms, constant = plus(xt, yt, -1), xc - yc
-    known = _decide(kind, sum_facts(terms, constant))
+    terms, constant = merged(plus(xt, yt, -1), xc - yc)
+    known = _decide(kind, difference_facts(terms, constant))
     if known is not None:
         return TRUE if known else FALSE
+    asked = _two_valued(kind, terms, constant)
+    if asked is not None:
+        return asked
     try:
-        return _two_valued(kind, terms, constant) or _order_sides(kind, terms, constant)
+        return _order_sides(kind, terms, constant)
     except ExprError:  # the tidy form leaves 64 bits; the plain one does not
         return Binary(kind, x, y)
 
@@ -166,7 +169,7 @@ def _without_idle(kind: Lattice, operands: list[Expr]) -> list[Expr]:
 
 def _never_beyond(kind: Lattice, e: Expr, other: Expr) -> bool:
     (et, ec), (ot, oc) = collect(e), collect(other)
-    difference = sum_facts(plus(et, ot, -1), ec - oc)
+    difference = difference_facts(*merged(plus(et, ot, -1), ec - oc))
     return _decide("le", bounds.scale(difference, -1 if kind == "min" else 1)) is True
 
 
@@ -182,8 +185,7 @@ def _pair(kind: Lattice, x: Expr, y: Expr) -> Expr:
 
 def _below_low_bit(x: Expr, y: Expr) -> bool:
     """True when y is a multiple of a power of two that is above every bit of x."""
-    step = y.facts.multiple & -y.facts.multiple
-    return step > 1 and y.facts.residue % step == 0 and x.facts.within(0, step - 1)
+    return x.facts.within(0, (1 << bounds.low_zeros(y.facts)) - 1)
 
 
 def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
