@@ -71,6 +71,15 @@ def _join(low: Codes, high: Codes, at: int) -> Codes:
     return joined
 
 
+def _low(data: Blocks, bits: int) -> Codes:
+    return data & np.uint8((1 << bits) - 1)
+
+
+def _high(data: Blocks, at: int) -> Codes:
+    upper: Codes = np.right_shift(data, np.uint8(at))
+    return upper
+
+
 def _q1_0(b: Blocks) -> Parts:
     return Parts(_single_bits(b[:, 2:]), _half(b, 0))
 
@@ -130,8 +139,8 @@ def _q3_k(b: Blocks) -> Parts:
 def _scales_and_minima(b: Blocks) -> tuple[Reals, Reals]:
     """Q4_K and Q5_K: eight 6-bit scales and minima in 12 bytes, the upper two bits of the last four set apart."""
     a, m, rest = b[:, 4:8], b[:, 8:12], b[:, 12:16]
-    scale = np.concatenate([a & 63, _join(rest & 15, a >> 6, 4)], axis=1)
-    least = np.concatenate([m & 63, _join(rest >> 4, m >> 6, 4)], axis=1)
+    scale = np.concatenate([_low(a, 6), _join(_low(rest, 4), _high(a, 6), 4)], axis=1)
+    least = np.concatenate([_low(m, 6), _join(_high(rest, 4), _high(m, 6), 4)], axis=1)
     return _real(b, 0) * scale, -(_real(b, 2) * least)
 
 
