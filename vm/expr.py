@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from . import expr_logic as logic
-from .bounds import Kind
+from .bounds import Facts, Kind
+from .expr_arith import collect, difference_facts, merged
 from .expr_fold import binary as _binary
 from .expr_nodes import Binary, Const, Expr, ExprError, ExprLike, Select, Var, lift
 
@@ -134,19 +135,24 @@ def select(condition: ExprLike, yes: ExprLike, no: ExprLike) -> Expr:
 
 def bounds(e: ExprLike) -> tuple[int | None, int | None]:
     """(low, high), both inclusive, between which the value always lies; None where no bound is known."""
-    facts = lift(e).facts
+    facts = _facts(lift(e))
     return facts.low, facts.high
 
 
 def modular(e: ExprLike) -> tuple[int, int]:
     """(multiple, residue): the value is congruent to residue modulo multiple; multiple 0: it *is* residue."""
-    facts = lift(e).facts
+    facts = _facts(lift(e))
     return facts.multiple, facts.residue
+
+
+def _facts(e: Expr) -> Facts:
+    """What is known of the value, also where the terms of a sum depend on each other."""
+    return difference_facts(*merged(*collect(e))) if isinstance(e, Binary) and e.kind in ("add", "sub") else e.facts
 
 
 def can_prove(e: ExprLike) -> bool:
     """True when the value is never 0. False says only that no proof was found."""
-    return lift(e).facts.excludes(0)
+    return _facts(lift(e)).excludes(0)
 
 
 def evaluate(e: ExprLike, env: Mapping[Var, int]) -> int:

@@ -111,17 +111,17 @@ def _divisor(t: Expr) -> int:
 def difference_facts(terms: Terms, constant: int, effort: int = 2) -> bounds.Facts:
     """What is known of a merged sum, also where a minimum, maximum or quotient stands beside its own operands.
 
-    min(a, b) is at most a and at most b, so putting a or b in its place bounds the sum from one side; `y // c * c` is
-    y - y % c. `effort` is how many terms are so replaced, one inside the other.
+    min(a, b) is at most a and at most b, so putting a or b in its place bounds the sum from one side; y % d is at most
+    d - 1, for d > 0; y // c * c is y - y % c. `effort` is how many terms are so replaced, one inside the other.
     """
     facts = sum_facts(terms, constant)
     for t, k in terms.items() if effort and len(terms) > 1 else ():
         match t:
             case Binary("min" | "max" as kind, x, y):
-                upper = (kind == "min") == (k > 0)
-                for operand in (x, y):
-                    bound = _replaced(terms, constant, t, operand, effort)
-                    facts = bounds.meet(facts, None if upper else bound.low, bound.high if upper else None)
+                for limit in (x, y):
+                    facts = _limited(facts, terms, constant, t, limit, (kind == "min") == (k > 0), effort)
+            case Binary("mod", _, d) if not isinstance(d, Const) and d.facts.low is not None and d.facts.low > 0:
+                facts = _limited(facts, terms, constant, t, add(d, Const(-1)), k > 0, effort)
             case Binary("floordiv", y, Const(c)) if c > 0 and k % c == 0 and not collect(y)[0].keys().isdisjoint(terms):
                 bound = _opened(terms, constant, t, c, effort)
                 facts = bounds.meet(facts, bound.low, bound.high)
@@ -130,10 +130,14 @@ def difference_facts(terms: Terms, constant: int, effort: int = 2) -> bounds.Fac
     return facts
 
 
-def _replaced(terms: Terms, constant: int, t: Expr, by: Expr, effort: int) -> bounds.Facts:
-    more, extra = collect(by, terms[t])
+def _limited(
+    facts: bounds.Facts, terms: Terms, constant: int, t: Expr, limit: Expr, upper: bool, effort: int
+) -> bounds.Facts:
+    """The facts of the sum, knowing also that it is at most (`upper`) or at least the sum with t made `limit`."""
+    more, extra = collect(limit, terms[t])
     rest, rest_constant = merged(plus(plus(terms, {t: -terms[t]}), more), constant + extra)
-    return difference_facts(rest, rest_constant, effort - 1)
+    bound = difference_facts(rest, rest_constant, effort - 1)
+    return bounds.meet(facts, None, bound.high) if upper else bounds.meet(facts, bound.low, None)
 
 
 def _opened(terms: Terms, constant: int, t: Binary, c: int, effort: int) -> bounds.Facts:
