@@ -24,11 +24,12 @@ from .diagnostic import Span
 from .dtypes import DType
 from .expr import Expr, Var
 from .layout.relation import Layout
-from .layout.storage import Packing, Tiled
-from .layout.views import squeeze
+from .layout.spread import squeeze
+from .layout.storage import Tiled
 
 Effect = Literal["pure", "reads", "writes", "syncs"]
-Carrier = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.uint64] | NDArray[np.bool_]
+Carrier = NDArray[np.float32] | NDArray[np.integer] | NDArray[np.bool_]
+"""Decoded values, in the dtype's carrier: f32 for floats and codebooks, 64-bit integers, or bool."""
 
 
 class TypeRuleError(ValueError):
@@ -41,15 +42,11 @@ class TypeRuleError(ValueError):
 
 @dataclass(frozen=True)
 class TileType:
-    """A block-wide tile: `layout` places its elements on lanes and registers, `packing` the bits of a lane's registers.
-
-    `layout` is None until the layouts stage; `packing` is None where a lane's elements follow each other densely.
-    """
+    """A block-wide tile: `layout` places its elements on lanes and registers; it is None until the layouts stage."""
 
     dtype: DType
     shape: tuple[int, ...]
     layout: Layout | None = None
-    packing: Packing | None = None
 
     @property
     def elements(self) -> int:
@@ -108,7 +105,9 @@ class Machine(Protocol):
     def index(self, expr: Expr) -> int: ...
     def read(self, memory: Memory, at: tuple[int, ...], shape: tuple[int, ...], other: float) -> Carrier: ...
     def write(self, memory: Memory, at: tuple[int, ...], values: Carrier, dtype: DType) -> None: ...
-    def copy(self, source: Array, at: tuple[int, ...], target: Shared, to: tuple[int, ...], shape: tuple[int, ...]) -> None: ...
+    def copy(
+        self, source: Array, at: tuple[int, ...], target: Shared, to: tuple[int, ...], shape: tuple[int, ...]
+    ) -> None: ...
     def commit(self) -> None: ...
     def wait(self, pending: int) -> None: ...
     def barrier(self) -> None: ...
@@ -142,11 +141,13 @@ class Op(ABC):
         found: list[Expr] = []
         for f in fields(self):
             v = getattr(self, f.name)
-            found += [v] if isinstance(v, Expr) else [e for e in v if isinstance(e, Expr)] if isinstance(v, tuple) else []
+            found += (
+                [v] if isinstance(v, Expr) else [e for e in v if isinstance(e, Expr)] if isinstance(v, tuple) else []
+            )
         return tuple(found)
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
-        """What the instruction asks of layouts, given those that are known (None: not known yet).
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+        """What the instruction asks of layouts in a block of `lanes`, given those that are known (None: not known yet).
 
         The rule names the layout of the result and of each operand; None means that any will do.  The default, right
         for everything that works element by element: all share one layout, the result's if it is known.

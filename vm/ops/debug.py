@@ -27,7 +27,7 @@ class Assert(Op):
             machine.fail(self.message)
         return None
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         return LayoutRule(None, operands)
 
 
@@ -46,7 +46,7 @@ class Print(Op):
         machine.show(f"{self.label} {self.x.type} = {machine.tile(self.x)}")
         return None
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         return LayoutRule(None, operands)
 
 

@@ -7,6 +7,7 @@ Float results round once (to nearest even) to the dtype; integer results wrap (t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -39,7 +40,7 @@ def computable(dtype: DType) -> bool:
     return False
 
 
-def wrap(values: np.ndarray[tuple[int, ...], np.dtype[np.int64 | np.uint64]], dtype: Int) -> Carrier:
+def wrap(values: Carrier, dtype: Int) -> Carrier:
     """Integers modulo 2^bits, in the dtype's range."""
     if dtype.bits == 64:
         return values.astype(dtype.carrier)
@@ -82,27 +83,31 @@ class Unary(Op):
         dtype = self.x.type.dtype
         if self.kind == "not":
             if not isinstance(dtype, Bool | Int):
-                raise TypeRuleError(f"not is defined on bool and integers, not on {dtype}", "compare it with something first")
+                raise TypeRuleError(
+                    f"not is defined on bool and integers, not on {dtype}", "compare it with something first"
+                )
             return TileType(dtype, self.x.type.shape)
         _require(dtype, self.kind)
         if self.kind not in ANY_NUMBER and isinstance(dtype, Int):
-            raise TypeRuleError(f"{self.kind} is defined on floats, not on {dtype}", f"{self.kind}(cast({self.x}, f32))")
+            raise TypeRuleError(
+                f"{self.kind} is defined on floats, not on {dtype}", f"{self.kind}(cast({self.x}, f32))"
+            )
         return TileType(dtype, self.x.type.shape)
 
     def run(self, machine: Machine) -> Carrier:
         x, dtype = machine.tile(self.x), self.x.type.dtype
         if isinstance(dtype, Bool):
-            return cast(Carrier, ~x)
+            return np.logical_not(x)
         with np.errstate(all="ignore"):
             result = _UNARY[self.kind](x)
-        return wrap(result, dtype) if isinstance(dtype, Int) else dtype.round(result)
+        return wrap(result, dtype) if isinstance(dtype, Int) else dtype.round(result, overflow="ieee")
 
 
 def _sigmoid(x: Carrier) -> Carrier:
     return cast(Carrier, 1.0 / (1.0 + np.exp(-x.astype(np.float64))))
 
 
-_UNARY = {
+_UNARY: dict[str, Callable[[Carrier], Carrier]] = {
     "neg": np.negative, "abs": np.abs, "not": np.invert, "exp": np.exp, "exp2": np.exp2, "log": np.log, "log2": np.log2,
     "sqrt": np.sqrt, "rsqrt": lambda x: 1.0 / np.sqrt(x.astype(np.float64)), "sin": np.sin, "cos": np.cos,
     "tanh": np.tanh, "sigmoid": _sigmoid, "floor": np.floor, "ceil": np.ceil, "round": np.rint,
@@ -132,7 +137,9 @@ class Binary(Op):
         _require(x.dtype, self.kind)
         floating = isinstance(x.dtype, Float)
         if floating and self.kind in BITWISE | INTEGER_ONLY:
-            raise TypeRuleError(f"{self.kind} is defined on integers, not on {x.dtype}", "use / or floor, or view the bits")
+            raise TypeRuleError(
+                f"{self.kind} is defined on integers, not on {x.dtype}", "use / or floor, or view the bits"
+            )
         if not floating and self.kind == "div":
             raise TypeRuleError(f"/ is defined on floats, not on {x.dtype}", "write // for integers, or cast to f32")
         return TileType(Bool() if self.kind in COMPARISONS else x.dtype, shape)
@@ -145,7 +152,7 @@ class Binary(Op):
                 result = _shift(self.kind, x, y, cast(Int, dtype).bits)
         if self.kind in COMPARISONS or isinstance(dtype, Bool):
             return cast(Carrier, result)
-        return wrap(result, dtype) if isinstance(dtype, Int) else dtype.round(result)
+        return wrap(result, dtype) if isinstance(dtype, Int) else dtype.round(result, overflow="ieee")
 
 
 def _shift(kind: str, x: Carrier, y: Carrier, bits: int) -> Carrier:
@@ -158,16 +165,16 @@ def _shift(kind: str, x: Carrier, y: Carrier, bits: int) -> Carrier:
     return cast(Carrier, np.where(over, np.where(x < 0, -1, 0), np.right_shift(x, small)).astype(x.dtype))
 
 
-def _quiet(divide: np.ufunc) -> np.ufunc:
+def _quiet(divide: np.ufunc) -> Callable[[Carrier, Carrier], Carrier]:
     """Integer division in which a zero divisor gives zero."""
 
     def run(x: Carrier, y: Carrier) -> Carrier:
         return cast(Carrier, np.where(y == 0, 0, divide(x, np.where(y == 0, 1, y))))
 
-    return cast(np.ufunc, run)
+    return run
 
 
-_BINARY = {
+_BINARY: dict[str, Callable[[Carrier, Carrier], Carrier]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "floordiv": _quiet(np.floor_divide),
     "mod": _quiet(np.mod), "min": np.minimum, "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or,
     "xor": np.bitwise_xor, "shl": lambda x, y: x, "shr": lambda x, y: x, "lt": np.less, "le": np.less_equal,
@@ -213,7 +220,9 @@ class Cast(Op):
         if isinstance(self.to, Bool) != isinstance(self.x.type.dtype, Bool) and isinstance(self.to, Bool):
             raise TypeRuleError("a cast to bool is ambiguous", f"write {self.x} != 0")
         if (self.rounding == "stochastic") != (self.random is not None):
-            raise TypeRuleError("stochastic rounding and random bits go together", 'rounding="stochastic", random=random(…)')
+            raise TypeRuleError(
+                "stochastic rounding and random bits go together", 'rounding="stochastic", random=random(…)'
+            )
         if self.random is not None and self.random.type.shape != self.x.type.shape:
             raise TypeRuleError(f"random bits {self.random.type} for {self.x.type}", "give them the operand's shape")
         return TileType(self.to, self.x.type.shape)

@@ -9,7 +9,7 @@ import numpy as np
 from ..dtypes import DType, Int, dtype
 from ..ir import Carrier, LayoutRule, Machine, Op, TileType, TypeRuleError, Value
 from ..layout.relation import Layout
-from ..layout.views import contract
+from ..layout.spread import contract, distribute
 from .elementwise import wrap
 
 F32, I32 = dtype("f32"), dtype("i32")
@@ -51,7 +51,9 @@ class Dot(Op):
                 "cast both to f16, bf16 or f32 (or both to i8 or u8)",
             )
         if acc.dtype != into:
-            raise TypeRuleError(f"a product of {a.dtype} and {b.dtype} sums in {into}, not {acc.dtype}", f"zeros({into}, …)")
+            raise TypeRuleError(
+                f"a product of {a.dtype} and {b.dtype} sums in {into}, not {acc.dtype}", f"zeros({into}, …)"
+            )
         return TileType(into, acc.shape)
 
     def run(self, machine: Machine) -> Carrier:
@@ -61,11 +63,9 @@ class Dot(Op):
         with np.errstate(all="ignore"):
             return (acc.astype(np.float64) + a.astype(np.float64) @ b.astype(np.float64)).astype(np.float32)
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         """The sum over k stays within a lane: whoever holds acc[m, n] holds a[m, :] and b[:, n]."""
-        acc = result or operands[2]
-        if acc is None:
-            return LayoutRule(None, operands)
+        acc = result or operands[2] or distribute(self.acc.type.shape, lanes)
         a, b = contract(acc, 1, self.a.type.shape[1]), contract(acc, 0, self.a.type.shape[1])
         return LayoutRule(acc, (a, b, acc))
 

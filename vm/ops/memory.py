@@ -8,6 +8,7 @@ from typing import ClassVar
 from ..expr import Expr, modular
 from ..ir import Array, Carrier, Effect, LayoutRule, Machine, Memory, Op, Shared, TileType, TypeRuleError, Value
 from ..layout.relation import Layout
+from ..layout.spread import distribute, repeat, word_run
 
 
 def check_window(memory: Memory, at: tuple[Expr, ...], shape: tuple[int, ...]) -> None:
@@ -44,7 +45,11 @@ class Load(Op):
     def run(self, machine: Machine) -> Carrier:
         return machine.read(self.source, tuple(map(machine.index, self.at)), self.shape, self.other)
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+        if isinstance(self.source, Array) and self.source.storage is not None:
+            return LayoutRule(repeat(self.source.storage.tile, self.shape), ())
+        if result is None and self.source.dtype.bits < 8:
+            result = distribute(self.shape, lanes, word_run(self.source.dtype.bits))
         return LayoutRule(self.layout or result, ())
 
 
@@ -72,7 +77,12 @@ class Store(Op):
         at = tuple(map(machine.index, self.at))
         machine.write(self.target, at, machine.tile(self.value), self.value.type.dtype)
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+        kind = self.value.type
+        if isinstance(self.target, Array) and self.target.storage is not None:
+            return LayoutRule(None, (repeat(self.target.storage.tile, kind.shape),))
+        if kind.dtype.bits < 8 and isinstance(self.target, Array):  # a lane must own whole bytes
+            return LayoutRule(None, (distribute(kind.shape, lanes, word_run(kind.dtype.bits)),))
         return LayoutRule(None, operands)
 
 

@@ -46,7 +46,7 @@ class Random(Op):
         position = np.arange(int(np.prod(self.shape)), dtype=np.uint64).reshape(self.shape)
         return philox(position + np.uint64(first), machine.index(self.seed))
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         return LayoutRule(self.layout or result, ())
 
 

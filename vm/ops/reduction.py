@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -32,15 +33,20 @@ class Reduce(Op):
     def infer(self) -> TileType:
         kind = self.x.type
         if not 0 <= self.dim < len(kind.shape):
-            raise TypeRuleError(f"{kind} has no dimension {self.dim}", f"dimensions count from 0 to {len(kind.shape) - 1}")
+            raise TypeRuleError(
+                f"{kind} has no dimension {self.dim}", f"dimensions count from 0 to {len(kind.shape) - 1}"
+            )
         logical = self.kind in ("any", "all")
         if logical != isinstance(kind.dtype, Bool):
             raise TypeRuleError(
-                f"{self.kind} is not defined on {kind.dtype}", "any and all take bool tiles; sum, max and min take numbers"
+                f"{self.kind} is not defined on {kind.dtype}",
+                "any and all take bool tiles; sum, max and min take numbers",
             )
         if not logical and (not computable(kind.dtype) or (self.kind == "sum" and kind.dtype.bits < 16)):
             wider = "i32" if isinstance(kind.dtype, Int) else "f32"
-            raise TypeRuleError(f"{self.kind} is not defined on {kind.dtype}", f"cast it first: cast({self.x}, {wider})")
+            raise TypeRuleError(
+                f"{self.kind} is not defined on {kind.dtype}", f"cast it first: cast({self.x}, {wider})"
+            )
         kept = (1,) if self.keepdim else ()
         return TileType(kind.dtype, (*kind.shape[: self.dim], *kept, *kind.shape[self.dim + 1 :]))
 
@@ -48,13 +54,13 @@ class Reduce(Op):
         x, dtype = machine.tile(self.x), self.x.type.dtype
         if self.kind == "sum" and isinstance(dtype, Float):
             with np.errstate(all="ignore"):
-                return dtype.round(x.sum(axis=self.dim, keepdims=self.keepdim, dtype=np.float64))
+                return dtype.round(x.sum(axis=self.dim, keepdims=self.keepdim, dtype=np.float64), overflow="ieee")
         if self.kind == "sum":
             return wrap(x.sum(axis=self.dim, keepdims=self.keepdim), cast(Int, dtype))
-        fold = {"max": np.max, "min": np.min, "any": np.any, "all": np.all}[self.kind]
+        fold: Callable[..., Carrier] = {"max": np.max, "min": np.min, "any": np.any, "all": np.all}[self.kind]
         return cast(Carrier, fold(x, axis=self.dim, keepdims=self.keepdim))
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         if operands[0] is None:
             return LayoutRule(result, (None,))
         return LayoutRule(reduce(operands[0], self.dim, keepdim=self.keepdim), operands)

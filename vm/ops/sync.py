@@ -30,9 +30,13 @@ class _OnLock(Op):
 
     def infer(self) -> None:
         if self.array.dtype.name != "i32" or self.array.storage is not None:
-            raise TypeRuleError(f"a lock is an element of a row-major i32 array, {self.array.name} is not one", "declare it i32[…]")
+            raise TypeRuleError(
+                f"a lock is an element of a row-major i32 array, {self.array.name} is not one", "declare it i32[…]"
+            )
         if len(self.at) != len(self.array.shape):
-            raise TypeRuleError(f"{self.array.name} has {len(self.array.shape)} dimensions, the lock names {len(self.at)}", "")
+            raise TypeRuleError(
+                f"{self.array.name} has {len(self.array.shape)} dimensions, the lock names {len(self.at)}", ""
+            )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import lcm, prod
 from typing import cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..dtypes import Bool, DType, Float, Int
 from ..expr import Expr
 from ..ir import Carrier, LayoutRule, Machine, Op, TileType, TypeRuleError, Value
 from ..layout.relation import Layout
+from ..layout.spread import distribute
 from ..layout.views import reshape, transpose
 
 
@@ -32,7 +33,7 @@ class Full(Op):
         value = self.value if isinstance(self.dtype, Bool) else self.dtype.round(np.asarray(self.value))
         return np.full(self.shape, value, self.dtype.carrier)
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         return LayoutRule(self.layout or result, ())
 
 
@@ -77,7 +78,7 @@ class Iota(Op):
         ones[self.dim] = -1
         return cast(Carrier, np.broadcast_to(line.reshape(ones), self.shape).astype(self.dtype.carrier))
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         return LayoutRule(self.layout or result, ())
 
 
@@ -99,7 +100,7 @@ class Reshape(Op):
     def run(self, machine: Machine) -> Carrier:
         return cast(Carrier, machine.tile(self.x).reshape(self.shape))
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         old = self.x.type.shape
         if operands[0] is not None:
             return LayoutRule(reshape(operands[0], old, self.shape), operands)
@@ -116,13 +117,15 @@ class Transpose(Op):
     def infer(self) -> TileType:
         rank = len(self.x.type.shape)
         if sorted(self.order) != list(range(rank)):
-            raise TypeRuleError(f"{list(self.order)} is no order of {rank} dimensions", f"name each of 0..{rank - 1} once")
+            raise TypeRuleError(
+                f"{list(self.order)} is no order of {rank} dimensions", f"name each of 0..{rank - 1} once"
+            )
         return TileType(self.x.type.dtype, tuple(self.x.type.shape[i] for i in self.order))
 
     def run(self, machine: Machine) -> Carrier:
         return cast(Carrier, np.transpose(machine.tile(self.x), self.order))
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         if operands[0] is not None:
             return LayoutRule(transpose(operands[0], self.order), operands)
         back = tuple(self.order.index(i) for i in range(len(self.order)))
@@ -139,7 +142,9 @@ class Expand(Op):
     def infer(self) -> TileType:
         old = self.x.type.shape
         if old and (len(old) != len(self.shape) or any(n not in (1, m) for n, m in zip(old, self.shape, strict=True))):
-            raise TypeRuleError(f"{self.x.type} does not expand to {list(self.shape)}", "only sizes of 1 can be repeated")
+            raise TypeRuleError(
+                f"{self.x.type} does not expand to {list(self.shape)}", "only sizes of 1 can be repeated"
+            )
         return TileType(self.x.type.dtype, self.shape)
 
     def run(self, machine: Machine) -> Carrier:
@@ -180,10 +185,13 @@ class View(Op):
         seen = [unpack(pack(row, old.bits), self.dtype.bits, count) for row in rows]
         return self.dtype.decode(np.stack(seen).reshape(new.shape).astype(self.dtype.code_dtype))
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         if self.x.type.dtype.bits == self.dtype.bits:
             return LayoutRule(self.layout or operands[0] or result, (operands[0] or self.layout or result,))
-        return LayoutRule(self.layout or result, operands)
+        old, new = self.x.type.dtype.bits, self.dtype.bits
+        bits = lcm(old, new)  # a lane holds whole runs of this many bits of a row
+        there = distribute(self.x.type.shape, lanes, bits // old)
+        return LayoutRule(self.layout or distribute(self.infer().shape, lanes, bits // new), (there,))
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,7 @@ class Convert(Op):
     def run(self, machine: Machine) -> Carrier:
         return machine.tile(self.x)
 
-    def layouts(self, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
+    def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         return LayoutRule(self.layout, operands)
 
 
@@ -217,8 +225,14 @@ class Item(Op):
     x: Value
 
     def infer(self) -> None:
-        if self.x.type.elements != 1 or isinstance(self.x.type.dtype, Float) or not isinstance(self.x.type.dtype, Int | Bool):
-            raise TypeRuleError(f"item takes one integer or bool, not {self.x.type}", "reduce the tile, or cast it to i32")
+        if (
+            self.x.type.elements != 1
+            or isinstance(self.x.type.dtype, Float)
+            or not isinstance(self.x.type.dtype, Int | Bool)
+        ):
+            raise TypeRuleError(
+                f"item takes one integer or bool, not {self.x.type}", "reduce the tile, or cast it to i32"
+            )
 
     def run(self, machine: Machine) -> Carrier:
         return machine.tile(self.x).reshape(())

@@ -1,0 +1,142 @@
+"""Element-wise instructions, one register at a time."""
+
+from __future__ import annotations
+
+from ...vm.dtypes import Bool, DType, Float, Int
+from ...vm.ir import Value
+from ...vm.layout.spread import squeeze
+from ...vm.ops import Binary, Unary, Where
+from ..lane.ir import Reg
+from .context import Context
+from .decode import decode
+from .encode import encode, wrap
+from .index import floor_divide
+from .tile import coordinates, matching
+
+_FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "min": "fmin", "max": "fmax"}
+_FLOAT_COMPARE = {"lt": "flt", "le": "fle", "eq": "feq", "ne": "fne"}
+_INT = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
+_SAME = {
+    "exp": "exp", "exp2": "exp2", "log": "log", "log2": "log2", "sqrt": "sqrt", "sin": "sin", "cos": "cos",
+    "tanh": "tanh", "floor": "floor", "ceil": "ceil", "round": "rint", "abs": "fabs", "neg": "fneg",
+}  # fmt: skip
+
+
+def rounded(c: Context, dtype: DType, x: Reg) -> Reg:
+    """An f32 result rounded to the dtype's own precision; an integer result wrapped to its width."""
+    match dtype:
+        case Float():
+            return x if dtype.name == "f32" else decode(c.b, dtype, encode(c.b, dtype, x, "rne", "ieee"))
+        case Int():
+            return x if dtype.bits >= 32 else wrap(c.b, dtype, x)
+    return x
+
+
+def aligned(c: Context, operand: Value, result: Value) -> list[Reg]:
+    """The operand's value for each register of the result, repeated where the operand has size 1."""
+    tile, kind = c.tile(operand), result.type
+    assert kind.layout is not None
+    rank = len(kind.shape)
+    if not operand.type.shape:
+        return [tile.value(c.b, 0)] * kind.layout.size("reg")
+    if operand.type.shape == kind.shape:
+        match = matching(tile.layout, kind.layout, rank, c.lanes)
+        assert match is not None, f"{operand} and {result} do not meet"
+        return [tile.value(c.b, r) for r in match]
+    return [tile.value(c.b, r) for r in _repeated(c, operand, result)]
+
+
+def _repeated(c: Context, operand: Value, result: Value) -> list[int]:
+    """Registers of an operand with sizes of 1, for each register of the result."""
+    kind = result.type
+    assert kind.layout is not None and operand.type.layout is not None
+    rank = len(kind.shape)
+    narrow = squeeze(kind.layout, kind.shape, operand.type.shape)
+    match = matching(operand.type.layout, narrow, rank, c.lanes)
+    assert match is not None, f"{operand} and {result} do not meet"
+    where = {tuple(x): r for r, x in reversed(list(enumerate(coordinates(narrow, rank, c.lanes)[0].tolist())))}
+    full = coordinates(kind.layout, rank, c.lanes)[0]
+    zero = [n == 1 for n in operand.type.shape]
+    keys = [tuple(0 if z else int(x) for x, z in zip(row, zero, strict=True)) for row in full]
+    return [match[where[k]] for k in keys]
+
+
+def lower_unary(c: Context, result: Value, op: Unary) -> None:
+    dtype = op.x.type.dtype
+    c.define(result, tuple(rounded(c, dtype, _unary(c, op, dtype, x)) for x in aligned(c, op.x, result)))
+
+
+def _unary(c: Context, op: Unary, dtype: DType, x: Reg) -> Reg:
+    b = c.b
+    if isinstance(dtype, Float):
+        one = b.f32(1.0)
+        if op.kind == "rsqrt":
+            return b.apply("fdiv", one, b.apply("sqrt", x))
+        if op.kind == "sigmoid":
+            return b.apply("fdiv", one, b.apply("fadd", one, b.apply("exp", b.apply("fneg", x))))
+        return b.apply(_SAME[op.kind], x)
+    if op.kind == "not":
+        return b.apply("xor", x, b.constant(x.type, 1 if isinstance(dtype, Bool) else -1))
+    negated = b.apply("sub", b.constant(x.type, 0), x)
+    if op.kind == "neg" or (isinstance(dtype, Int) and not dtype.signed):
+        return negated if op.kind == "neg" else x
+    return b.apply("select", b.apply("slt", x, b.constant(x.type, 0)), negated, x)
+
+
+def lower_binary(c: Context, result: Value, op: Binary) -> None:
+    dtype = op.x.type.dtype
+    pairs = zip(aligned(c, op.x, result), aligned(c, op.y, result), strict=True)
+    compare = op.kind in ("lt", "le", "eq", "ne")
+    values = (_binary(c, op.kind, dtype, x, y) for x, y in pairs)
+    c.define(result, tuple(v if compare else rounded(c, dtype, v) for v in values))
+
+
+def _binary(c: Context, kind: str, dtype: DType, x: Reg, y: Reg) -> Reg:
+    match dtype:
+        case Float():
+            return c.b.apply({**_FLOAT, **_FLOAT_COMPARE}[kind], x, y)
+        case Int():
+            return _integer(c, kind, dtype, x, y)
+        case Bool():
+            if kind in ("eq", "ne"):
+                differ = c.b.apply("xor", x, y)
+                return differ if kind == "ne" else c.b.apply("xor", differ, c.b.constant("i1", 1))
+            return c.b.apply(kind, x, y)
+    raise AssertionError(f"no arithmetic on {dtype}")
+
+
+def _integer(c: Context, kind: str, dtype: Int, x: Reg, y: Reg) -> Reg:
+    b, u = c.b, not dtype.signed
+    if kind in _INT:
+        return b.apply(_INT[kind], x, y)
+    match kind:
+        case "min" | "max":
+            return b.apply(("u" if u else "s") + kind, x, y)
+        case "floordiv" | "mod":
+            if u:
+                return b.apply("udiv" if kind == "floordiv" else "urem", x, y)
+            nothing = b.apply("eq", y, b.constant(y.type, 0))
+            return b.apply("select", nothing, b.constant(x.type, 0), floor_divide(b, x, y, remainder=kind == "mod"))
+        case "lt" | "le":
+            return b.apply(("ul" if u else "sl") + kind[1], x, y)
+        case "eq" | "ne":
+            return b.apply(kind, x, y)
+        case "shl" | "shr":
+            return _shift(c, kind, dtype, x, y)
+    raise AssertionError(f"no integer {kind}")
+
+
+def _shift(c: Context, kind: str, dtype: Int, x: Reg, y: Reg) -> Reg:
+    b = c.b
+    over = b.apply("ule", b.constant(y.type, dtype.bits), y)
+    if not dtype.signed or kind == "shl":
+        small = b.apply("select", over, b.constant(y.type, 0), y)
+        moved = b.apply("shl" if kind == "shl" else "lshr", x, small)
+        return b.apply("select", over, b.constant(x.type, 0), moved)
+    last = b.constant(y.type, dtype.bits - 1)
+    return b.apply("ashr", x, b.apply("select", over, last, y))
+
+
+def lower_where(c: Context, result: Value, op: Where) -> None:
+    columns = [aligned(c, v, result) for v in op.operands]
+    c.define(result, tuple(c.b.apply("select", *row) for row in zip(*columns, strict=True)))

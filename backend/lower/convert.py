@@ -1,0 +1,55 @@
+"""From one layout to another: registers are renamed where lanes agree, and shuffled between lanes where they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...vm.ir import Value
+from ...vm.layout.relation import Layout
+from ..lane.ir import Reg
+from .context import Context
+from .tile import Packed, Tile, coordinates, matching
+
+
+def lower_convert(c: Context, result: Value, source: Value) -> None:
+    c.tiles[result] = converted(c, c.tile(source), result)
+
+
+def converted(c: Context, tile: Tile, result: Value) -> Tile:
+    kind = result.type
+    assert kind.layout is not None
+    rank = len(kind.shape)
+    match = matching(tile.layout, kind.layout, rank, c.lanes)
+    if match is not None and isinstance(tile.form, Packed):
+        return Tile(kind, Packed(tile.form.words, tile.form.positions[list(match)]))
+    values = tile.values(c.b)
+    if match is not None:
+        return Tile(kind, tuple(values[r] for r in match))
+    return Tile(kind, tuple(_gathered(c, values, *places) for places in _sources(c, tile.layout, kind.layout, rank)))
+
+
+def _sources(c: Context, old: Layout, new: Layout, rank: int) -> list[tuple[list[int], list[int]]]:
+    """For each new register: the old register and lane that each lane takes its element from, its own lane if it can."""
+    have, want = coordinates(old, rank, c.lanes), coordinates(new, rank, c.lanes)
+    where: dict[tuple[int, ...], dict[int, int]] = {}
+    for lane in range(c.lanes):
+        for register in range(have.shape[1]):
+            where.setdefault(tuple(have[lane, register].tolist()), {}).setdefault(lane, register)
+    out = []
+    for register in range(want.shape[1]):
+        registers, lanes = [], []
+        for lane in range(c.lanes):
+            places = where[tuple(want[lane, register].tolist())]
+            home = lane if lane in places else next(iter(places))
+            registers.append(places[home])
+            lanes.append(home)
+        out.append((registers, lanes))
+    return out
+
+
+def _gathered(c: Context, values: tuple[Reg, ...], registers: list[int], lanes: list[int]) -> Reg:
+    used = sorted(set(registers))
+    if len(used) == 1 and values[used[0]].uniform:
+        return values[used[0]]
+    order = {r: i for i, r in enumerate(used)}
+    return c.b.shuffle([values[r] for r in used], [order[r] for r in registers], [int(x) for x in np.asarray(lanes)])

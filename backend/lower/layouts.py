@@ -1,0 +1,224 @@
+"""The layouts stage: every tile gets a layout, and conversions where two uses of a tile want it on different lanes.
+
+First a walk backwards collects wishes: what the users of a value would like (a product wants its operands by its
+accumulator, element-wise instructions pass on what they are asked).  Then a walk forwards decides: an instruction
+follows its operands, else the wish, else the default distribution.  Where an operand is on other lanes than the
+instruction asks for, a `Convert` goes before it; a mere renaming of registers needs none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import lcm
+from typing import assert_never
+
+from ...vm.expr import Expr
+from ...vm.ir import (
+    Binding,
+    Bound,
+    Carried,
+    For,
+    If,
+    Let,
+    Merge,
+    Op,
+    Program,
+    Statement,
+    Value,
+    While,
+    walk,
+)  # fmt: skip
+from ...vm.layout.relation import Layout
+from ...vm.layout.spread import cover, distribute, same_lanes
+from ...vm.ops import Convert
+from ..target import Target
+
+Wishes = dict[Value, Layout]
+
+
+def block_lanes(program: Program, target: Target) -> int:
+    """The lanes of a block: what the program says, else what its explicit layouts need, else the target's vector."""
+    if program.lanes is not None:
+        return program.lanes
+    named = [p.storage.lanes for p in program.arrays if p.storage is not None]
+    for s in walk(program.body):
+        layout = getattr(s.op, "layout", None) if isinstance(s, Let) else None
+        if isinstance(layout, Layout):
+            named.append(layout.size("lane"))
+    return lcm(*named) if named else target.lanes
+
+
+def assign_layouts(program: Program, target: Target) -> Program:
+    """The same program with a layout on every tile, and its number of lanes."""
+    lanes = block_lanes(program, target)
+    wishes: Wishes = {}
+    _wish(program.body, lanes, wishes)
+    stage = _Forward(lanes, wishes)
+    for p in program.parameters:
+        if isinstance(p, Value):
+            stage.values[p] = replace_layout(p, distribute((), lanes))
+    body = stage.block(program.body)
+    parameters = tuple(stage.values[p] if isinstance(p, Value) else p for p in program.parameters)
+    return replace(program, parameters=parameters, body=body, lanes=lanes)
+
+
+def replace_layout(value: Value, layout: Layout) -> Value:
+    return Value(value.name, replace(value.type, layout=layout))
+
+
+def _wish(body: tuple[Statement, ...], lanes: int, wishes: Wishes) -> None:
+    def pass_on(source: Bound | Binding, target: Bound | Binding) -> None:
+        if isinstance(source, Value) and isinstance(target, Value) and source in wishes:
+            wishes.setdefault(target, wishes[source])
+
+    for s in reversed(body):
+        match s:
+            case Let():
+                asked = wishes.get(s.result) if isinstance(s.result, Value) else None
+                rule = s.op.layouts(lanes, asked, tuple(None for _ in s.op.operands))
+                for value, layout in zip(s.op.operands, rule.operands, strict=True):
+                    if layout is not None:
+                        wishes.setdefault(value, layout)
+            case For() | While():
+                for x in s.carried:
+                    pass_on(x.after, x.next)
+                _wish(s.body, lanes, wishes)
+                if isinstance(s, While):
+                    _wish(s.head, lanes, wishes)
+                for x in s.carried:
+                    pass_on(x.inside, x.before)
+                    pass_on(x.after, x.before)
+            case If():
+                for m in s.merged:
+                    pass_on(m.after, m.then)
+                    pass_on(m.after, m.orelse)
+                _wish(s.then, lanes, wishes)
+                _wish(s.orelse, lanes, wishes)
+            case _:
+                assert_never(s)
+
+
+class _Forward:
+    def __init__(self, lanes: int, wishes: Wishes) -> None:
+        self.lanes, self.wishes = lanes, wishes
+        self.values: dict[Value, Value] = {}
+
+    def block(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        out: list[Statement] = []
+        for s in body:
+            match s:
+                case Let():
+                    self._let(s, out)
+                case For():
+                    out.append(self._for(s, out))
+                case While():
+                    out.append(self._while(s, out))
+                case If():
+                    out.append(self._if(s))
+                case _:
+                    assert_never(s)
+        return tuple(out)
+
+    def _let(self, s: Let, out: list[Statement]) -> None:
+        operands = tuple(self.values[v] for v in s.op.operands)
+        rule = s.op.layouts(self.lanes, None, tuple(v.type.layout for v in operands))
+        result = s.result
+        if isinstance(result, Value) and rule.result is None:
+            wish = self.wishes.get(result) or distribute(result.type.shape, self.lanes)
+            rule = s.op.layouts(self.lanes, wish, tuple(v.type.layout for v in operands))
+            rule = replace(rule, result=rule.result or wish)
+        moved = {
+            old: self._moved(new, layout, out)
+            for old, new, layout in zip(s.op.operands, operands, rule.operands, strict=True)
+        }
+        if isinstance(result, Value):
+            assert rule.result is not None
+            self.values[result] = replace_layout(result, cover(rule.result, self.lanes))
+            out.append(replace(s, result=self.values[result], op=with_operands(s.op, moved)))
+        else:
+            out.append(replace(s, op=with_operands(s.op, moved)))
+
+    def _moved(self, value: Value, wanted: Layout | None, out: list[Statement]) -> Value:
+        """The value on the lanes that are wanted."""
+        have = value.type.layout
+        assert have is not None
+        if wanted is None or same_lanes(have, cover(wanted, self.lanes)):
+            return value
+        moved = replace_layout(value, cover(wanted, self.lanes))
+        assert moved.type.layout is not None
+        out.append(Let(moved, Convert(value, moved.type.layout)))
+        return moved
+
+    def _bound(self, x: Bound, layout: Layout | None, out: list[Statement]) -> Bound:
+        if not isinstance(x, Value):
+            return x
+        value = self.values[x]
+        if layout is None or value.type.layout == layout:
+            return value
+        moved = replace_layout(value, layout)
+        out.append(Let(moved, Convert(value, layout)))
+        return moved
+
+    def _enter(self, carried: tuple[Carried, ...], out: list[Statement]) -> list[tuple[Bound, Binding]]:
+        """(before, inside) of each carried value; inside has the layout that the users wish for, else that of before."""
+        entered: list[tuple[Bound, Binding]] = []
+        for x in carried:
+            if not isinstance(x.inside, Value):
+                assert isinstance(x.before, Expr)
+                entered.append((x.before, x.inside))
+                continue
+            assert isinstance(x.before, Value)
+            have = self.values[x.before].type.layout
+            layout = self.wishes.get(x.inside) or self.wishes.get(x.before) or have
+            assert layout is not None
+            layout = cover(layout, self.lanes)
+            self.values[x.inside] = replace_layout(x.inside, layout)
+            entered.append((self._bound(x.before, layout, out), self.values[x.inside]))
+        return entered
+
+    def _leave(
+        self, carried: tuple[Carried, ...], entered: list[tuple[Bound, Binding]], out: list[Statement]
+    ) -> tuple[Carried, ...]:
+        done = []
+        for x, (before, inside) in zip(carried, entered, strict=True):
+            layout = inside.type.layout if isinstance(inside, Value) else None
+            after = x.after
+            if isinstance(after, Value):
+                assert layout is not None
+                self.values[after] = after = replace_layout(after, layout)
+            done.append(Carried(before, inside, self._bound(x.next, layout, out), after))
+        return tuple(done)
+
+    def _for(self, s: For, out: list[Statement]) -> For:
+        entered = self._enter(s.carried, out)
+        body = list(self.block(s.body))
+        carried = self._leave(s.carried, entered, body)
+        return replace(s, carried=carried, body=tuple(body))
+
+    def _while(self, s: While, out: list[Statement]) -> While:
+        entered = self._enter(s.carried, out)
+        head = self.block(s.head)
+        body = list(self.block(s.body))
+        carried = self._leave(s.carried, entered, body)
+        return replace(s, head=head, carried=carried, body=tuple(body))
+
+    def _if(self, s: If) -> If:
+        then, orelse = list(self.block(s.then)), list(self.block(s.orelse))
+        merged = []
+        for m in s.merged:
+            after, layout = m.after, None
+            if isinstance(after, Value):
+                assert isinstance(m.then, Value)
+                layout = self.values[m.then].type.layout
+                assert layout is not None
+                self.values[after] = after = replace_layout(after, layout)
+            merged.append(Merge(self._bound(m.then, layout, then), self._bound(m.orelse, layout, orelse), after))
+        return replace(s, then=tuple(then), orelse=tuple(orelse), merged=tuple(merged))
+
+
+def with_operands(op: Op, new: dict[Value, Value]) -> Op:
+    """The instruction with its operand values exchanged."""
+    changed = {
+        name: new[v] for name in op.__dataclass_fields__ if isinstance(v := getattr(op, name), Value) and v in new
+    }
+    return replace(op, **changed)

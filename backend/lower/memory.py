@@ -1,0 +1,263 @@
+"""Load, Store and the copies between arrays and shared tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...vm.diagnostic import Span
+from ...vm.dtypes import Bool, DType
+from ...vm.expr import Expr, ceildiv, const, modular
+from ...vm.ir import Array, Memory, TileType, Value
+from ...vm.layout.relation import Layout
+from ...vm.layout.spread import distribute
+from ...vm.ops import CopyAsync, Load, Store
+from ..lane.ir import Read, Reg, Write
+from .access import Window, element_bits, owners, read_fields, write_fields
+from .context import Context
+from .decode import decode
+from .swar import dense, insert
+from .tile import Packed, Tile, coordinates
+
+
+class UnsupportedAccess(ValueError):
+    """A store that would make two lanes write one byte; the message says what to change."""
+
+    def __init__(self, message: str, hint: str, span: Span | None = None) -> None:
+        super().__init__(message)
+        self.hint, self.span = hint, span
+
+
+def _window(c: Context, memory: Memory, at: tuple[Expr, ...], shape: tuple[int, ...], layout: Layout) -> Window:
+    return Window(c, memory, at, shape, coordinates(layout, len(shape), c.lanes))
+
+
+def _code_of(dtype: DType, value: float) -> int:
+    if isinstance(dtype, Bool):
+        return int(value != 0)
+    return int(dtype.encode(np.asarray([value], np.float64))[0])
+
+
+def lower_load(c: Context, result: Value, op: Load) -> None:
+    kind = result.type
+    assert kind.layout is not None
+    if isinstance(op.source, Array) and op.source.storage is not None:
+        c.tiles[result] = _load_tiles(c, op.source, op.at, kind)
+        return
+    window = _window(c, op.source, op.at, op.shape, kind.layout)
+    other = _code_of(kind.dtype, op.other)
+    bits = element_bits(op.source)
+    if bits < 8:
+        c.tiles[result] = _load_narrow(c, window, kind, bits, other)
+        return
+    fields, each = read_fields(window, bits, other)
+    c.tiles[result] = from_fields(c, kind, fields, each, bits)
+
+
+def from_fields(c: Context, kind: TileType, fields: list[Reg], each: int, bits: int) -> Tile:
+    """A tile of registers as `read_fields` gives them; elements take `bits` bits each in them."""
+    if bits == 64:
+        return Tile(kind, tuple(fields))
+    registers = kind.layout.size("reg") if kind.layout else 1
+    pack = each // bits
+    starts = np.arange(registers, dtype=np.int64)
+    places = (starts // pack * 32 + starts % pack * bits)[:, None] + np.arange(kind.dtype.bits)
+    packed = Tile(kind, Packed(tuple(fields), places))
+    if isinstance(kind.dtype, Bool) or kind.dtype.bits == 32:
+        return Tile(kind, tuple(decode(c.b, kind.dtype, f) for f in fields) if pack == 1 else packed.values(c.b))
+    return packed
+
+
+def _load_tiles(c: Context, array: Array, at: tuple[Expr, ...], kind: TileType) -> Tile:
+    """Whole storage tiles, in which every lane's words are its own: nothing to guard, nothing to assemble."""
+    storage = array.storage
+    assert storage is not None and kind.layout is not None
+    words: list[Reg] = []
+    places = []
+    for base in _tile_addresses(c, array, at, kind.shape):
+        places.append(storage.packing.place(storage.regs) + 32 * len(words))
+        lane = np.arange(c.lanes, dtype=np.int64) * storage.vector * 4
+        for first in range(0, storage.words_per_lane, storage.vector):
+            start = c.b.apply("add", base, c.b.i64(first * c.lanes * 4))
+            align = 4 * storage.vector if storage.vector in (1, 2, 4) else 4
+            words += c.b.read(Read(start, c.b.i32(lane), 32, storage.vector, None, align))
+    return Tile(kind, Packed(tuple(words), np.concatenate(places)))
+
+
+def _tile_addresses(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, ...]) -> list[Reg]:
+    """The address of each storage tile that the access covers, dimension 0 fastest."""
+    storage = array.storage
+    assert storage is not None
+    extents = (*storage.tile_shape, *[1] * (len(shape) - len(storage.tile_shape)))
+    counts = [n // t for n, t in zip(shape, extents, strict=True)]
+    out = []
+    for flat in range(int(np.prod(counts))):
+        linear, pitch = const(0), const(1)  # type: Expr, Expr
+        rest = flat
+        for a, t, n, size in zip(at, extents, counts, array.shape, strict=True):
+            linear = linear + (a // t + rest % n) * pitch
+            pitch = pitch * ceildiv(size, t)
+            rest //= n
+        out.append(c.b.apply("add", c.address(array), c.index(linear * storage.tile_bytes)))
+    return out
+
+
+def _aligned_bits(window: Window, bits: int, run: int, unit: int) -> bool:
+    """Whether every run of `run` registers begins at a multiple of `unit` bits, and ends inside or outside as a whole."""
+    if not window.is_run(run):
+        return False
+    for pitch in window.pitches[:-1]:
+        multiple, residue = modular(pitch * bits)
+        if multiple % unit or residue % unit:
+            return False
+    multiple, residue = modular(window.at[-1] * bits)
+    starts = window.coords[:, ::run, -1] * bits
+    return multiple % unit == 0 and residue % unit == 0 and not (starts % unit).any()
+
+
+def _load_narrow(c: Context, window: Window, kind: TileType, bits: int, other: int) -> Tile:
+    """Fields of fewer than 8 bits from a dense bit stream: by words or bytes where they are aligned, else one by one."""
+    registers = window.coords.shape[1]
+    for unit in (32, 8):
+        run = unit // _gcd(bits, unit)
+        if registers % run == 0 and _aligned_bits(window, bits, run, unit):
+            return _load_runs(c, window, kind, bits, run, unit, other)
+    b = c.b
+    last = _stream_bytes(c, window) - 1
+    codes = []
+    for register in range(registers):
+        first = _linear(c, window, register)
+        bit = b.apply("mul", first, b.i64(bits))
+        byte, shift = b.apply("ashr", bit, b.i64(3)), b.apply("trunc", b.apply("and", bit, b.i64(7)))
+        mask = window.mask(register)
+        base = c.address(window.memory)
+        low = b.read(Read(base, byte, 8, 1, mask))[0]
+        after = b.apply("smin", b.apply("add", byte, b.i64(1)), c.index(last))
+        high = b.read(Read(base, after, 8, 1, mask))[0]
+        both = b.apply("or", low, b.apply("shl", high, b.i32(8)))
+        code = b.apply("and", b.apply("lshr", both, shift), b.i32((1 << bits) - 1))
+        codes.append(code if mask is None or not other else b.apply("select", mask, code, b.i32(other)))
+    places = np.arange(registers, dtype=np.int64)[:, None] * 32 + np.arange(bits)
+    return Tile(kind, Packed(tuple(codes), places))
+
+
+def _gcd(a: int, b: int) -> int:
+    return int(np.gcd(a, b))
+
+
+def _stream_bytes(c: Context, window: Window) -> Expr:
+    total: Expr = const(window.memory.dtype.bits)
+    for n in window.sizes:
+        total = total * n
+    return ceildiv(total, 8)
+
+
+def _linear(c: Context, window: Window, register: int) -> Reg:
+    """The element's index in row-major order, as an i64 per lane."""
+    b = c.b
+    total = b.i64(0)
+    for dim, pitch in enumerate(window.pitches):
+        along = b.apply("add", c.index(window.at[dim]), b.i64(window.coords[:, register, dim]))
+        total = b.apply("add", total, b.apply("mul", along, c.index(pitch)))
+    return total
+
+
+def _byte_address(c: Context, window: Window, register: int, bits: int) -> tuple[Reg, Reg]:
+    first = c.b.apply("mul", _linear(c, window, register), c.b.i64(bits))
+    return c.address(window.memory), c.b.apply("ashr", first, c.b.i64(3))
+
+
+def _load_runs(c: Context, window: Window, kind: TileType, bits: int, run: int, unit: int, other: int) -> Tile:
+    registers, per = window.coords.shape[1], run * bits // unit
+    fields: list[Reg] = []
+    for first in range(0, registers, run):
+        base, offset = _byte_address(c, window, first, bits)
+        mask = window.mask(first)
+        found = c.b.read(Read(base, offset, unit, per, mask, unit // 8))
+        if mask is not None and other:
+            codes = [c.b.i32(other)] * run
+            stand = _insert(c, codes, dense(run, bits), unit)
+            found = tuple(c.b.apply("select", mask, x, y) for x, y in zip(found, stand, strict=True))
+        fields.extend(found)
+    stream = dense(registers, bits)
+    places = stream // unit * 32 + stream % unit
+    return Tile(kind, Packed(tuple(fields), places))
+
+
+def _insert(
+    c: Context, codes: list[Reg], stream: np.ndarray[tuple[int, ...], np.dtype[np.int64]], unit: int
+) -> list[Reg]:
+    places = stream // unit * 32 + stream % unit
+    return insert(c.b, codes, places, int(places.max()) // 32 + 1)
+
+
+def lower_store(c: Context, op: Store) -> None:
+    tile = c.tile(op.value)
+    kind = tile.type
+    if isinstance(op.target, Array) and op.target.storage is not None:
+        _store_tiles(c, op.target, op.at, tile)
+        return
+    window = _window(c, op.target, op.at, kind.shape, tile.layout)
+    bits = element_bits(op.target)
+    mine = owners(window.coords)
+    if bits < 8:
+        _store_narrow(c, window, tile, bits)
+        return
+    pack = window.run(32 // bits) if bits < 32 and bits == kind.dtype.bits else 1
+    if bits * pack == 32 and pack > 1 and _same_in_runs(mine, pack):
+        write_fields(window, bits, list(tile.words(c.b)), pack, mine)
+        return
+    write_fields(window, bits, [tile.code(c.b, r) for r in range(tile.registers)], 1, mine)
+
+
+def _same_in_runs(owner: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], pack: int) -> bool:
+    runs = owner.reshape(owner.shape[0], -1, pack)
+    return bool((runs == runs[:, :, :1]).all())
+
+
+def _store_narrow(c: Context, window: Window, tile: Tile, bits: int) -> None:
+    """Each lane writes whole bytes: the run of fields that it owns begins and ends at byte borders."""
+    registers = window.coords.shape[1]
+    mine = owners(window.coords)
+    for unit in (32, 8):
+        run = unit // _gcd(bits, unit)
+        if registers % run == 0 and _aligned_bits(window, bits, run, unit) and _same_in_runs(mine, run):
+            break
+    else:
+        raise UnsupportedAccess(
+            f"a store of {tile.type.dtype} to {window.memory.name} would make two lanes write one byte",
+            f"let rows and tiles begin at multiples of {8 // _gcd(bits, 8)} elements, known to the compiler "
+            f"(assume(N % {8 // _gcd(bits, 8)} == 0)), or store the codes as u8",
+        )
+    per = run * bits // unit
+    codes = [tile.code(c.b, r) for r in range(registers)]
+    for first in range(0, registers, run):
+        fields = _insert(c, codes[first : first + run], dense(run, bits), unit)
+        base, offset = _byte_address(c, window, first, bits)
+        mask = window.mask(first)
+        if not mine[:, first].all():
+            own = c.b.constant("i1", mine[:, first].astype(np.int64))
+            mask = own if mask is None else c.b.apply("and", mask, own)
+        assert len(fields) == per
+        c.b.effect(Write(base, offset, unit, tuple(fields), mask, 1))
+
+
+def _store_tiles(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> None:
+    storage = array.storage
+    assert storage is not None
+    codes = [tile.code(c.b, r) for r in range(tile.registers)]
+    places = storage.packing.place(storage.regs)
+    lane = np.arange(c.lanes, dtype=np.int64) * storage.vector * 4
+    for index, base in enumerate(_tile_addresses(c, array, at, tile.type.shape)):
+        mine = codes[index * storage.regs : (index + 1) * storage.regs]
+        words = insert(c.b, mine, places, storage.words_per_lane)
+        for first in range(0, len(words), storage.vector):
+            start = c.b.apply("add", base, c.b.i64(first * c.lanes * 4))
+            c.b.effect(Write(start, c.b.i32(lane), 32, tuple(words[first : first + storage.vector]), None, 4))
+
+
+def lower_copy(c: Context, op: CopyAsync) -> None:
+    """Blocks run in lock step, so the copy may as well happen at once."""
+    layout = distribute(op.shape, c.lanes)
+    result = Value("copied", TileType(op.source.dtype, op.shape, layout))
+    lower_load(c, result, Load(op.source, op.at, op.shape))
+    lower_store(c, Store(op.target, op.to, result))

@@ -1,0 +1,349 @@
+"""Tile IR with layouts to lane IR: one statement after the other."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+
+from ...vm.dtypes import Bool, Int
+from ...vm.expr import Expr, Var, const
+from ...vm.ir import Array, Binding, Bound, For, If, Let, Program, Statement, Value, While
+from ...vm.ops import (
+    Assert,
+    Barrier,
+    Binary,
+    Cast,
+    Commit,
+    Convert,
+    CopyAsync,
+    Dot,
+    Expand,
+    Full,
+    Instruction,
+    Iota,
+    Item,
+    Load,
+    Lock,
+    Print,
+    Random,
+    Reduce,
+    Release,
+    Reshape,
+    Scalar,
+    Store,
+    Transpose,
+    Unary,
+    View,
+    Wait,
+    Where,
+)  # fmt: skip
+from ..lane.build import Builder
+from ..lane.ir import Exchange, Fail, Fence, Function, Reg, Show
+from ..target import Target
+from .access import Window
+from .arithmetic import aligned, lower_binary, lower_unary, lower_where
+from .casts import lower_cast, lower_view
+from .context import Context
+from .convert import converted, lower_convert
+from .decode import decode
+from .dot import lower_dot
+from .index import floor_divide
+from .memory import lower_copy, lower_load, lower_store
+from .philox import lower_random
+from .reduce import lower_reduce, tree
+from .tile import Packed, Tile, coordinates, matching, register_type
+
+
+def lower(program: Program, target: Target) -> Function:
+    """The program for one lane.  Every tile must have its layout (`assign_layouts`)."""
+    assert program.lanes is not None, "the layouts stage has not run"
+    b = Builder(program.lanes)
+    names: list[Array | Var | Value] = [*program.parameters, *program.sizes]
+    slots = {p: i for i, p in enumerate(names)}
+    c = Context(program, target, program.lanes, b, slots)
+    for p, slot in slots.items():
+        if isinstance(p, Var):
+            c.variables[p] = b.slot(slot)
+        elif isinstance(p, Value):
+            c.define(p, (b.float_slot(slot),))
+    _bind_blocks(c)
+    lower_body(c, program.body)
+    return Function(program.name, program.lanes, len(names), c.shared_bytes, b.body, tuple(c.failures))
+
+
+def _bind_blocks(c: Context) -> None:
+    """The position of the block in the grid: the last axis runs fastest."""
+    rest = c.b.block()
+    for axis in reversed(range(len(c.program.grid))):
+        if axis == 0:
+            c.variables[c.program.blocks[0]] = rest
+            return
+        count = c.index(c.program.grid[axis])
+        c.variables[c.program.blocks[axis]] = floor_divide(c.b, rest, count, remainder=True)
+        rest = floor_divide(c.b, rest, count, remainder=False)
+
+
+def lower_body(c: Context, body: tuple[Statement, ...]) -> None:
+    for s in body:
+        match s:
+            case Let():
+                lower_op(c, s.result, s.op)  # type: ignore[arg-type]  # Op is the base of the closed union Instruction
+            case For():
+                _lower_for(c, s)
+            case While():
+                _lower_while(c, s)
+            case If():
+                _lower_if(c, s)
+            case _:
+                assert_never(s)
+
+
+def lower_op(c: Context, result: Binding | None, op: Instruction) -> None:
+    """One instruction; what it means is written beside its family."""
+    match op:
+        case Item():
+            assert isinstance(result, Var)
+            c.variables[result] = _item(c, op)
+        case Store():
+            lower_store(c, op)
+        case CopyAsync():
+            lower_copy(c, op)
+        case Commit() | Wait() | Barrier():
+            c.b.effect(Fence())
+        case Lock():
+            _lock(c, op)
+        case Release():
+            _release(c, op)
+        case Assert():
+            values = c.tile(op.condition).values(c.b)
+            ok = c.b.vote("all", tree(list(values), lambda x, y: c.b.apply("and", x, y)))
+            c.b.effect(Fail(c.b.apply("xor", ok, c.b.constant("i1", 1)), c.failure(op.message)))
+        case Print():
+            _print(c, op)
+        case _:
+            assert isinstance(result, Value)
+            _lower_value(c, result, op)
+
+
+def _lower_value(
+    c: Context, result: Value,
+    op: Load | Full | Scalar | Iota | Reshape | Transpose | Expand | View | Convert | Unary | Binary | Where | Cast
+    | Reduce | Dot | Random,
+) -> None:  # fmt: skip
+    match op:
+        case Load():
+            lower_load(c, result, op)
+        case Full():
+            number = op.value if isinstance(op.dtype, Bool) else op.dtype.round(np.asarray([op.value]))[0]
+            constant = c.b.constant(
+                register_type(op.dtype), int(number) if isinstance(op.dtype, Int | Bool) else float(number)
+            )
+            c.define(result, (constant,) * _registers(result))
+        case Scalar():
+            c.define(result, (_scalar(c, op),))
+        case Iota():
+            assert result.type.layout is not None
+            where = coordinates(result.type.layout, len(op.shape), c.lanes)
+            kind = register_type(op.dtype)
+            c.define(result, tuple(c.b.constant(kind, where[:, r, op.dim]) for r in range(where.shape[1])))
+        case Reshape() | Transpose():
+            lower_seen(c, result, op)
+        case Expand():
+            c.define(result, tuple(aligned(c, op.x, result)))
+        case View():
+            lower_view(c, result, op)
+        case Convert():
+            lower_convert(c, result, op.x)
+        case Unary():
+            lower_unary(c, result, op)
+        case Binary():
+            lower_binary(c, result, op)
+        case Where():
+            lower_where(c, result, op)
+        case Cast():
+            lower_cast(c, result, op)
+        case Reduce():
+            lower_reduce(c, result, op)
+        case Dot():
+            lower_dot(c, result, op)
+        case Random():
+            lower_random(c, result, op)
+        case _:
+            assert_never(op)
+
+
+def _registers(value: Value) -> int:
+    assert value.type.layout is not None
+    return value.type.layout.size("reg")
+
+
+def lower_seen(c: Context, result: Value, op: Reshape | Transpose) -> None:
+    """The same registers under other coordinates: the layout of the result says how."""
+    tile = c.tile(op.x)
+    layout = op.layouts(c.lanes, None, (tile.layout,)).result
+    assert layout is not None and result.type.layout is not None
+    match = matching(layout, result.type.layout, len(result.type.shape), c.lanes)
+    assert match is not None
+    if isinstance(tile.form, Packed):
+        c.tiles[result] = Tile(result.type, Packed(tile.form.words, tile.form.positions[list(match)]))
+    else:
+        c.define(result, tuple(tile.form[r] for r in match))
+
+
+def _scalar(c: Context, op: Scalar) -> Reg:
+    number = c.index(op.value)
+    if isinstance(op.dtype, Bool):
+        return c.b.apply("ne", number, c.b.i64(0))
+    if op.dtype.bits == 64:
+        return number
+    word = c.b.apply("trunc", number)
+    return (
+        word
+        if op.dtype.bits == 32
+        else decode(c.b, op.dtype, c.b.apply("and", word, c.b.i32((1 << op.dtype.bits) - 1)))
+    )
+
+
+def _item(c: Context, op: Item) -> Reg:
+    value = c.b.first(c.tile(op.x).value(c.b, 0))
+    dtype = op.x.type.dtype
+    if value.type == "i1":
+        return c.b.apply("select", value, c.b.i64(1), c.b.i64(0))
+    if value.type == "i64":
+        return value
+    return c.b.apply("sext" if isinstance(dtype, Int) and dtype.signed else "zext", value)
+
+
+def _lock_address(c: Context, op: Lock | Release) -> tuple[Reg, Reg]:
+    window = Window(c, op.array, op.at, (1,) * len(op.at), np.zeros((c.lanes, 1, len(op.at)), np.int64))
+    base, offset, _ = window.address(0, 32)
+    return base, offset
+
+
+def _lock(c: Context, op: Lock) -> None:
+    base, offset = _lock_address(c, op)
+    b = c.b
+
+    def taken(_: list[Reg]) -> Reg:
+        return b.apply("ne", b.exchange(Exchange(base, offset, b.i32(0), b.i32(1))), b.i32(0))
+
+    b.repeat([], [], taken, lambda _: [])
+    b.effect(Fence())
+
+
+def _release(c: Context, op: Release) -> None:
+    base, offset = _lock_address(c, op)
+    c.b.effect(Fence())
+    c.b.exchange(Exchange(base, offset, c.b.i32(1), c.b.i32(0)))
+
+
+def _print(c: Context, op: Print) -> None:
+    tile = c.tile(op.x)
+    rank = len(tile.type.shape)
+    where = coordinates(tile.layout, rank, c.lanes)
+    c.b.effect(Show(f"{op.label} {tile.type} ="))
+    seen: dict[tuple[int, ...], tuple[int, int]] = {}
+    for register in range(where.shape[1]):
+        for lane in range(c.lanes):
+            seen.setdefault(tuple(where[lane, register].tolist()), (register, lane))
+    values = tile.values(c.b)
+    for at, (register, lane) in sorted(seen.items()):
+        c.b.effect(Show(f"  {list(at)} ", values[register], lane))
+
+
+# Control flow
+
+
+def _registers_of(c: Context, x: Bound) -> list[Reg]:
+    """The registers by which a value or scalar goes round a loop."""
+    return list(c.tile(x).values(c.b)) if isinstance(x, Value) else [c.index(x)]
+
+
+def _bind(c: Context, x: Binding, registers: list[Reg]) -> None:
+    if isinstance(x, Value):
+        c.define(x, tuple(registers))
+    else:
+        c.variables[x] = registers[0]
+
+
+def _split(c: Context, xs: list[Binding], registers: list[Reg]) -> None:
+    at = 0
+    for x in xs:
+        count = _registers(x) if isinstance(x, Value) else 1
+        _bind(c, x, registers[at : at + count])
+        at += count
+
+
+def _spread(c: Context, x: Bound, like: Binding) -> list[Reg]:
+    """The registers of x in the layout that `like` has."""
+    if not isinstance(x, Value):
+        return [c.index(x)]
+    assert isinstance(like, Value)
+    return list(converted(c, c.tile(x), like).values(c.b))
+
+
+def _lower_for(c: Context, s: For) -> None:
+    before = [r for x in s.carried for r in _spread(c, x.before, x.inside)]
+    uniform = [not isinstance(x.inside, Value) for x in s.carried for _ in range(len(_spread(c, x.before, x.inside)))]
+
+    def once(var: Reg, registers: list[Reg]) -> list[Reg]:
+        c.variables[s.var] = var
+        _split(c, [x.inside for x in s.carried], registers)
+        lower_body(c, s.body)
+        return [r for x in s.carried for r in _spread(c, x.next, x.inside)]
+
+    start, stop, step = c.index(s.start), c.index(s.stop), c.b.i64(s.step)
+    if s.unroll > 1:
+        after = _unrolled(c, s, once, before, uniform)
+    else:
+        after = c.b.loop(start, stop, step, before, uniform, once)
+    _split(c, [x.after for x in s.carried], after)
+
+
+def _unrolled(c: Context, s: For, once, before: list[Reg], uniform: list[bool]) -> list[Reg]:  # type: ignore[no-untyped-def]
+    """Whole groups of `unroll` iterations, then what is left one by one."""
+    b = c.b
+    group = s.step * s.unroll
+    count: Expr = (s.stop - s.start + (s.step - 1)) // s.step
+    whole = s.start + count // s.unroll * group
+
+    def many(var: Reg, registers: list[Reg]) -> list[Reg]:
+        for k in range(s.unroll):
+            registers = once(b.apply("add", var, b.i64(k * s.step)), registers)
+        return registers
+
+    start, middle, stop = c.index(s.start), c.index(whole), c.index(s.stop)
+    main = b.loop(start, middle, b.i64(group), before, uniform, many)
+    if s.start == s.stop or count % s.unroll == const(0):
+        return main
+    return b.loop(b.apply("smax", start, middle), stop, b.i64(s.step), main, uniform, once)
+
+
+def _lower_while(c: Context, s: While) -> None:
+    before = [r for x in s.carried for r in _spread(c, x.before, x.inside)]
+    uniform = [not isinstance(x.inside, Value) for x in s.carried for _ in range(len(_spread(c, x.before, x.inside)))]
+
+    def head(registers: list[Reg]) -> Reg:
+        _split(c, [x.inside for x in s.carried], registers)
+        lower_body(c, s.head)
+        return c.condition(s.condition)
+
+    def body(_: list[Reg]) -> list[Reg]:
+        lower_body(c, s.body)
+        return [r for x in s.carried for r in _spread(c, x.next, x.inside)]
+
+    _split(c, [x.after for x in s.carried], c.b.repeat(before, uniform, head, body))
+
+
+def _lower_if(c: Context, s: If) -> None:
+    def side(body: tuple[Statement, ...], pick: list[Bound]) -> list[Reg]:
+        lower_body(c, body)
+        return [r for x, m in zip(pick, s.merged, strict=True) for r in _spread(c, x, m.after)]
+
+    merged = c.b.branch(
+        c.condition(s.condition),
+        lambda: side(s.then, [m.then for m in s.merged]),
+        lambda: side(s.orelse, [m.orelse for m in s.merged]),
+    )
+    _split(c, [m.after for m in s.merged], merged)

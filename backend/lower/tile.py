@@ -1,0 +1,113 @@
+"""How a tile lives in the registers of a lane.
+
+A lane holds `registers` elements of a tile.  They are kept in one of two forms: `values`, one register per element
+(f32 for floats and codebooks, i32 or i64 for integers, sign- or zero-extended, i1 for bool), or packed `words` with
+the position of every bit.  Each form is derived from the other where it is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...vm.dtypes import Bool, DType, Int
+from ...vm.ir import TileType
+from ...vm.layout.relation import Layout
+from ..lane.build import Builder
+from ..lane.ir import Reg, Type
+from .decode import decode, encode_exact
+from .swar import Positions, dense, extract, insert, repack
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """The elements' codes as bits of words."""
+
+    words: tuple[Reg, ...]
+    positions: Positions
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A tile's elements in one lane, in either form."""
+
+    type: TileType
+    form: tuple[Reg, ...] | Packed
+
+    @property
+    def layout(self) -> Layout:
+        assert self.type.layout is not None
+        return self.type.layout
+
+    @property
+    def registers(self) -> int:
+        return self.layout.size("reg")
+
+    def value(self, b: Builder, register: int) -> Reg:
+        """The element as a number."""
+        if isinstance(self.form, Packed):
+            return decode(b, self.type.dtype, self.code(b, register))
+        return self.form[register]
+
+    def values(self, b: Builder) -> tuple[Reg, ...]:
+        return tuple(self.value(b, r) for r in range(self.registers))
+
+    def code(self, b: Builder, register: int) -> Reg:
+        """The element's code, zero-extended (i32; i64 for 64-bit integers)."""
+        if isinstance(self.form, Packed):
+            return extract(b, self.form.words, self.form.positions, register)
+        return encode_exact(b, self.type.dtype, self.form[register])
+
+    def words(self, b: Builder, positions: Positions | None = None) -> tuple[Reg, ...]:
+        """The codes packed densely in register order, or as `positions` says."""
+        bits = self.type.dtype.bits
+        wanted = dense(self.registers, bits) if positions is None else positions
+        if isinstance(self.form, Packed) and np.array_equal(self.form.positions, wanted):
+            return self.form.words
+        if isinstance(self.form, Packed) and positions is None and bits in (8, 16):
+            return tuple(repack(b, self.form.words, self.form.positions, bits))
+        codes = [self.code(b, r) for r in range(self.registers)]
+        return tuple(insert(b, codes, wanted, int(wanted.max()) // 32 + 1))
+
+
+def register_type(dtype: DType) -> Type:
+    """The lane type in which one element's value is held."""
+    match dtype:
+        case Bool():
+            return "i1"
+        case Int():
+            return "i64" if dtype.bits > 32 else "i32"
+    return "f32"
+
+
+@lru_cache(maxsize=4096)
+def coordinates(layout: Layout, rank: int, lanes: int) -> NDArray[np.int64]:
+    """[lanes, registers, rank]: the element that each register of each lane holds."""
+    assert layout.size("lane") == lanes, f"{layout} is not for {lanes} lanes"
+    axes = tuple(f"d{k}" for k in range(rank))
+    if "lane" not in layout.axes or "reg" not in layout.axes:
+        # `places` wants axes that exist; a missing one has the single coordinate 0
+        inputs = tuple(a for a in ("lane", "reg") if a in layout.axes)
+        found = layout.places(inputs, axes) if inputs else np.zeros((rank,), np.int64)
+        return found.reshape(layout.size("lane"), layout.size("reg"), rank)
+    return layout.places(("lane", "reg"), axes)
+
+
+@lru_cache(maxsize=4096)
+def matching(source: Layout, target: Layout, rank: int, lanes: int) -> tuple[int, ...] | None:
+    """For each register of `target` the register of `source` with the same element, if it is the same on every lane."""
+    mine, theirs = coordinates(source, rank, lanes), coordinates(target, rank, lanes)
+    span = [max(source.size(f"d{k}"), target.size(f"d{k}")) for k in range(rank)]
+    weights = np.array([int(np.prod(span[k + 1 :])) for k in range(rank)], np.int64)
+    a, c = mine @ weights, theirs @ weights
+    found = []
+    first = {int(element): r for r, element in reversed(list(enumerate(a[0])))}
+    for register in range(c.shape[1]):
+        source_register = first.get(int(c[0, register]))
+        if source_register is None or not np.array_equal(a[:, source_register], c[:, register]):
+            return None
+        found.append(source_register)
+    return tuple(found)

@@ -1,0 +1,71 @@
+"""How tiles are spread over the lanes of a block: the layouts that the compiler chooses and those that it derives."""
+
+from __future__ import annotations
+
+from math import gcd
+
+from .relation import Digit, Layout, LayoutError
+from .views import column_local, local, reduce, replicate, spatial
+
+
+def word_run(bits: int) -> int:
+    """The least number of consecutive elements that fill whole 32-bit words."""
+    return 32 // gcd(bits, 32)
+
+
+def distribute(shape: tuple[int, ...], lanes: int, run: int = 1) -> Layout:
+    """The default layout of a tile: neighbouring runs of the last dimension on neighbouring lanes, the rest in registers.
+
+    Lanes that the last dimension cannot occupy go to the dimensions before it; if some are still left they hold copies.
+    """
+    if not shape:
+        return replicate(lanes)
+    run = gcd(run, shape[-1])
+    counts, left = [*shape[:-1], shape[-1] // run], lanes
+    across = [1] * len(counts)
+    for dim in reversed(range(len(counts))):
+        across[dim] = gcd(counts[dim], left)
+        left //= across[dim]
+    outer = local(*(n // a for n, a in zip(counts, across, strict=True)))
+    inner = local(*([1] * (len(shape) - 1)), run)
+    return cover(outer * spatial(*across) * inner, lanes)
+
+
+def cover(layout: Layout, lanes: int) -> Layout:
+    """The layout on a block of `lanes`: lanes beyond those that it names hold copies.  LayoutError if they do not divide."""
+    used = layout.size("lane")
+    if lanes % used:
+        raise LayoutError(f"the layout {layout} is for {used} lanes, which do not divide the block's {lanes}")
+    return replicate(lanes // used) * layout if used < lanes else layout
+
+
+def squeeze(layout: Layout, shape: tuple[int, ...], narrow: tuple[int, ...]) -> Layout:
+    """Where a tile of shape `narrow` must be for its elements to meet those of `layout` (of `shape`).
+
+    `narrow` has 1 where a dimension is repeated, or no dimensions at all.
+    """
+    dims = [d for d, n in enumerate(shape) if not narrow or (narrow[d] == 1 and n != 1)]
+    for dim in dims:
+        layout = reduce(layout, dim, keepdim=True)
+    return layout
+
+
+def contract(acc: Layout, dim: int, extent: int) -> Layout:
+    """Where the operand of a matrix product must be: `acc` with `dim` exchanged for a sum of `extent` terms in registers.
+
+    The terms are the fastest registers, so that neighbouring ones share a word.
+    """
+    kept = reduce(acc, dim, keepdim=True)
+    digits = (Digit.make(d.extent, {a: s * (extent if a == "reg" else 1) for a, s in d.strides}) for d in kept.digits)
+    return Layout((*digits, Digit.make(extent, {f"d{dim}": 1, "reg": 1})))
+
+
+def same_lanes(a: Layout, b: Layout) -> bool:
+    """Whether every element is on the same lanes in both: then one becomes the other by renaming registers."""
+    return a.forget("reg") == b.forget("reg")
+
+
+def repeat(tile: Layout, shape: tuple[int, ...]) -> Layout:
+    """A tile of `shape` made of copies of `tile`, each in its own registers; dimension 0 of the copies runs fastest."""
+    counts = [n // t for n, t in zip(shape, tile.shape, strict=True)]
+    return column_local(*counts) * tile
