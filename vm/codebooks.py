@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -91,7 +90,7 @@ class Codebook(Element):
 
     def decode(self, codes: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The values of `codes`; DTypeError for a code that is not in the table."""
-        return np.take(_table(self), checked_codes(codes, len(self.values), self.name))
+        return np.asarray(np.take(_table(self), checked_codes(codes, len(self.values), self.name)))
 
     def round(
         self,
@@ -126,39 +125,56 @@ def _sorted(book: Codebook) -> tuple[tuple[float, ...], npt.NDArray[np.uint8]]:
     return tuple(order), np.array([lowest[v] for v in order], np.uint8)
 
 
-def _at_least(bound: Fraction, strictly: bool) -> float:
-    """The least float64 that is >= bound (> bound if `strictly`)."""
-    nearest = float(bound)
-    if Fraction(nearest) < bound or (strictly and Fraction(nearest) == bound):
-        return math.nextafter(nearest, math.inf)
-    return nearest
+@dataclass(frozen=True)
+class _Bound:
+    """Where a gap between sorted neighbours is divided: what is >= `at` (> `at` if `strict`) goes to the upper one."""
+
+    at: Fraction
+    strict: bool
+
+    def least_float(self) -> float:
+        """The least float64 that goes to the upper neighbour."""
+        nearest = float(self.at)
+        if Fraction(nearest) < self.at or (self.strict and Fraction(nearest) == self.at):
+            return math.nextafter(nearest, math.inf)
+        return nearest
+
+    def least_integer(self) -> int:
+        """The least integer that goes to the upper neighbour."""
+        return math.floor(self.at) + 1 if self.strict else math.ceil(self.at)
 
 
 @lru_cache(maxsize=512)
-def _thresholds(book: Codebook, rounding: Rounding) -> tuple[float, ...]:
-    """For each gap between sorted neighbours, the least float64 that rounds to the upper one."""
+def _bounds(book: Codebook, rounding: Rounding) -> tuple[_Bound, ...]:
+    """One bound per gap, rising."""
     order, codes = _sorted(book)
     found = []
     for i, (low, high) in enumerate(pairwise(order)):
-        toward_low = codes[i] < codes[i + 1]
+        toward_low = bool(codes[i] < codes[i + 1])
         way: Rounding = rounding
         if rounding == "rtz" and abs(low) != abs(high):
             way = "rdn" if abs(low) < abs(high) else "rup"
         if rounding == "rna" and abs(low) != abs(high):
             toward_low = abs(low) > abs(high)
         if way == "rdn":
-            found.append(high)
+            found.append(_Bound(Fraction(high), strict=False))
         elif way == "rup":
-            found.append(math.nextafter(low, math.inf))
+            found.append(_Bound(Fraction(low), strict=True))
         else:
-            found.append(_at_least((Fraction(low) + Fraction(high)) / 2, strictly=bool(toward_low)))
+            found.append(_Bound((Fraction(low) + Fraction(high)) / 2, strict=toward_low))
     return tuple(found)
 
 
 @lru_cache(maxsize=512)
+def _thresholds(book: Codebook, rounding: Rounding) -> npt.NDArray[np.float64]:
+    """For each gap the least float64 that goes to the upper neighbour."""
+    return np.array([bound.least_float() for bound in _bounds(book, rounding)], np.float64)
+
+
+@lru_cache(maxsize=512)
 def _thresholds_f32(book: Codebook, rounding: Rounding) -> npt.NDArray[np.float32]:
-    """The same for float32 inputs: the least float32 at or above each threshold."""
-    exact = np.array(_thresholds(book, rounding), np.float64)
+    """The same for float32 inputs."""
+    exact = _thresholds(book, rounding)
     near = exact.astype(np.float32)
     return np.where(near < exact, np.nextafter(near, np.float32(np.inf)), near)
 
@@ -180,22 +196,22 @@ def _buckets(book: Codebook, rounding: Rounding) -> tuple[npt.NDArray[np.int64],
     return first, np.where(last > first, inside, np.float32(np.nan))
 
 
-def _whole(bounds: Iterable[float], kind: str) -> npt.NDArray[np.generic]:
-    """The same for int64 or uint64 inputs: the least integer at or above each threshold that the type can reach."""
+def _thresholds_whole(book: Codebook, rounding: Rounding, kind: str) -> npt.NDArray[np.generic]:
+    """The same for int64 or uint64 inputs, as far as the type reaches."""
     limits = np.iinfo(np.int64 if kind == "i" else np.uint64)
-    least = [max(math.ceil(bound), int(limits.min)) for bound in bounds]
+    least = [max(bound.least_integer(), int(limits.min)) for bound in _bounds(book, rounding)]
     return np.array([bound for bound in least if bound <= limits.max], limits.dtype)
 
 
 def _nearest(book: Codebook, values: npt.NDArray[np.generic], rounding: Rounding) -> npt.NDArray[np.uint8]:
     _, codes = _sorted(book)
-    bounds = _thresholds(book, rounding)
     kind = values.dtype.kind
     if kind == "O":
-        return codes[[bisect_right(bounds, int(v)) for v in values]]
+        whole = [bound.least_integer() for bound in _bounds(book, rounding)]
+        return codes[[bisect_right(whole, int(v)) for v in values]]
     if kind in "biu":
         wide = values.astype(np.int64 if kind == "i" else np.uint64)
-        return codes[np.searchsorted(_whole(bounds, kind), wide, side="right")]
+        return codes[np.searchsorted(_thresholds_whole(book, rounding, kind), wide, side="right")]
     if values.dtype.itemsize <= 4:
         short = _zero_for_nan(values.astype(np.float32))
         buckets = _buckets(book, rounding) if short.size >= _BUCKETS_FROM else None
@@ -205,7 +221,7 @@ def _nearest(book: Codebook, values: npt.NDArray[np.generic], rounding: Rounding
         else:
             index = np.searchsorted(_thresholds_f32(book, rounding), short, side="right")
     else:
-        index = np.searchsorted(np.array(bounds), _zero_for_nan(values.astype(np.float64)), side="right")
+        index = np.searchsorted(_thresholds(book, rounding), _zero_for_nan(values.astype(np.float64)), side="right")
     chosen: npt.NDArray[np.uint8] = codes[index]
     return chosen
 

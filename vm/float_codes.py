@@ -100,11 +100,11 @@ def decode_floats(fields: FloatFields, codes: npt.ArrayLike, name: str) -> npt.N
     """The values of codes, exact in float32."""
     checked = checked_codes(codes, 1 << fields.bits, name)
     if fields.bits <= 8:
-        return np.take(_values(fields), checked)
+        return np.asarray(np.take(_values(fields), checked))
     if (fields.exponent, fields.mantissa, fields.bias, fields.specials) == (5, 10, 15, "ieee"):
         return checked.astype(np.uint16).view(np.float16).astype(np.float32)
     word = checked.astype(np.uint32)
-    return (word << np.uint32(32 - fields.bits)).view(np.float32)
+    return np.asarray(word << np.uint32(32 - fields.bits)).view(np.float32)
 
 
 def encode_floats(
@@ -174,15 +174,11 @@ def _encode_wide(
             code = ((word + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
         else:
             return _encode(fields, magnitude(values), "rne", overflow, None).astype(np.uint16)
-    sign = code & code.dtype.type(fields.sign_bit)
-    if overflow == "sat":
-        over = ((code ^ sign) == fields.infinity_code) & np.isfinite(values.astype(np.float64))
-        code = np.where(over, sign | code.dtype.type(fields.top_code), code)
-    nan = fields.nan_code
-    assert nan is not None
-    negative = np.signbit(values.astype(np.float64))
-    quiet = np.where(negative, nan | fields.sign_bit, nan).astype(code.dtype)
-    return np.where(np.isnan(values.astype(np.float64)), quiet, code)
+    special = (code & code.dtype.type(fields.infinity_code or 0)) == fields.infinity_code
+    if special.any():
+        # Overflow, infinity or NaN: the general way knows what each becomes.
+        code[special] = _encode(fields, magnitude(values[special]), "rne", overflow, None)
+    return code
 
 
 def _encode(
@@ -214,12 +210,10 @@ def _encode(
         code = np.where(below, 0, code)
         lost = (lost & ~x.negative) | below if overflow == "ieee" else lost
     if nan is None:
-        lost = lost & False
         code = np.where(x.nan, 0, code)
-    else:
-        lost = lost | x.nan
-        code = np.where(lost, nan, code)
-    return _with_sign(fields, code, x.negative, lost)
+        return _with_sign(fields, code, x.negative & ~x.nan, x.nan)
+    lost = lost | x.nan
+    return _with_sign(fields, np.where(lost, nan, code), x.negative, lost)
 
 
 def _stops_at_top(x: Magnitude, rounding: Rounding) -> npt.NDArray[np.bool_]:

@@ -71,9 +71,10 @@ class Int(Element):
         """The values of `codes` as int64 (uint64 for u64); DTypeError for a code of more than `bits` bits."""
         unsigned = checked_codes(codes, 1 << self.bits, self.name).astype(np.uint64)
         if not self.signed:
-            return unsigned.astype(self.carrier)
-        unused = np.uint64(64 - self.bits)
-        return (unsigned << unused).view(np.int64) >> np.int64(unused)
+            return unsigned if self.bits == 64 else unsigned.view(np.int64)
+        signed = np.asarray(unsigned << np.uint64(64 - self.bits)).view(np.int64)
+        signed >>= np.int64(64 - self.bits)
+        return signed
 
     def round(
         self,
@@ -96,6 +97,11 @@ class Int(Element):
         overflow: Overflow,
         random: npt.NDArray[np.uint32] | None,
     ) -> npt.NDArray[np.uint64]:
+        if overflow == "sat" and self.bits <= 53:
+            # The limits are whole and exact in float64, so clamping may come first; it is much cheaper.
+            inside = np.clip(values, self.min, self.max)
+            np.copyto(inside, 0.0, where=np.isnan(inside))
+            return round_to_whole(inside, rounding, random).astype(np.int64).view(np.uint64) & self._mask
         infinite = np.isinf(values)
         finite = np.isfinite(values)
         whole = round_to_whole(np.where(finite, values, 0.0), rounding, random)
