@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lark import Token
 
+from .blocks import grammar
+
 FORBIDDEN_WORDS = {
     "import": "a kernel uses the language's own functions only; pass everything else as a parameter",
     "from": "a kernel uses the language's own functions only; pass everything else as a parameter",
@@ -30,6 +32,16 @@ _EXPRESSION_STARTS = {"NAME", "NUMBER", "STRING", "LONG_STRING", "TRUE", "FALSE"
 _SPELLING = {"_NEWLINE": "the end of the line", "_INDENT": "an indented block", "_DEDENT": "the end of the block",
              "$END": "the end of the text", "NAME": "a name"}  # fmt: skip
 
+_LOOK = "look for a missing operator, comma or bracket in front of it"
+_FORMS = {
+    "FOR": "a loop is written `for name in range(...):`",
+    "WHILE": "a loop is written `while condition:`",
+    "IF": "a choice is written `if condition:`",
+    "ELIF": "a further choice is written `elif condition:`",
+    "DEF": "a kernel is written `def name(x: f16[M, K], *, G: int = 128):`",
+    "ASSERT": 'a check is written `assert condition, "message"`',
+}
+
 
 def forbidden(word: str) -> tuple[str, str] | None:
     """The message and the hint for a word of Python that kernels do not have; None for any other word."""
@@ -37,8 +49,8 @@ def forbidden(word: str) -> tuple[str, str] | None:
     return None if hint is None else (f"bitwright kernels have no `{word}`", hint)
 
 
-def unexpected(found: list[Token], index: int, expected: set[str], brackets: list[str]) -> tuple[str, str]:
-    """The message and the hint for token `index`, which none of the `expected` terminals matches.
+def unexpected(found: list[Token], start: int, index: int, expected: set[str], brackets: list[str]) -> tuple[str, str]:
+    """The message and the hint for token `index` of the statement at `start`; the grammar takes only the `expected`.
 
     `brackets` holds the brackets that are open around the token, innermost last. One that opens the arguments of a call
     is written `call(`, the parameters of a kernel `def(`, a subscript `index[`.
@@ -48,7 +60,10 @@ def unexpected(found: list[Token], index: int, expected: set[str], brackets: lis
     special = _special(token, before, brackets, found[index + 1] if index + 1 < len(found) else None)
     if special is not None:
         return special
-    return f"{_show(token)} was not expected here", _wanted(expected)
+    message = f"{_show(token)} was not expected here"
+    if "$END" in expected:
+        return message, "only kernels, `def name(...):`, begin at the left margin; indent what belongs to one"
+    return message, _wanted(expected) or _FORMS.get(found[start].type, _LOOK)
 
 
 def _special(token: Token, before: Token | None, brackets: list[str], after: Token | None) -> tuple[str, str] | None:
@@ -103,19 +118,15 @@ def _show(token: Token) -> str:
 
 
 def _wanted(expected: set[str]) -> str:
-    """What could have stood there instead."""
-    from .blocks import grammar
-
+    """What could have stood there instead; empty where too much could."""
     spelling = dict(_SPELLING)
     for terminal in grammar().terminals:
         if terminal.pattern.type == "str":
             spelling[terminal.name] = f"`{terminal.pattern.value}`"
     names = set(expected)
     wanted = []
-    if names >= _EXPRESSION_STARTS:
+    if _EXPRESSION_STARTS - {"NOT"} <= names:
         wanted.append("an expression")
         names -= _EXPRESSION_STARTS | {"PLUS", "MINUS", "TILDE"}
     wanted += sorted(spelling[name] for name in names if name in spelling)
-    if not wanted or len(wanted) > 6:
-        return "look for a missing operator, comma or bracket in front of it"
-    return "expected " + " or ".join(wanted)
+    return "expected " + " or ".join(wanted) if 0 < len(wanted) <= 4 else ""

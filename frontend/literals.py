@@ -32,7 +32,7 @@ def read_number(text: str) -> int | float:
     try:
         if floating:
             value: int | float = float(text)
-        elif len(text) > 100:
+        elif len(text.replace("_", "")) > 100:
             value = MAX_INTEGER + 1  # however it is spelt; Python refuses to convert very long ones
         else:
             value = int(text, 0)

@@ -15,7 +15,7 @@ from ..vm.diagnostic import Diagnostic, Problem, Problems, Source
 from .blocks import grammar, token_span, tokens
 from .convert import convert
 from .explain import forbidden, unexpected
-from .scan import MAX_CHARACTERS, Scanned, refuse_size, scan
+from .scan import MAX_CHARACTERS, MAX_PROBLEMS, Scanned, refuse_size, scan
 from .syntax import Kernel, Module
 
 _HEADS = ("DEF", "IF", "ELIF", "ELSE", "FOR", "WHILE")
@@ -86,6 +86,8 @@ class _Reader:
         """The tree, or None when a mistake at the end of the text left none."""
         index = 0
         while index < len(self.tokens):
+            if len(self.problems) >= MAX_PROBLEMS:
+                return None
             index = index + 1 if index in self.skipped_ends else self._statement(index)
         try:
             last = self.tokens[-1] if self.tokens else None
@@ -121,7 +123,7 @@ class _Reader:
             self._stand_in(index - 1, [("PASS", "pass"), ("_NEWLINE", "\n")])
             self.before = self._stacks()
             return index
-        message, hint = unexpected(self.tokens, index, self._accepted(), self._brackets(start, index))
+        message, hint = unexpected(self.tokens, start, index, self._accepted(), self._brackets(start, index))
         if self.tokens[index].type != "_INDENT":
             return self._recover(start, index, message, hint)
         self.problems.add(message, hint, token_span(self.source, self.tokens[index]))

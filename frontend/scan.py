@@ -15,6 +15,9 @@ from .syntax import Comment
 
 MAX_CHARACTERS = 1_000_000
 MAX_LINES = 20_000
+MAX_PROBLEMS = 100
+"""After this many mistakes the rest of a text is not looked at."""
+
 MAX_BRACKETS = 64
 """How deep brackets may be nested."""
 
@@ -108,19 +111,22 @@ class _Scanner:
         self.kept: list[str] = []
         self.head = re.compile(rf"[ ]{{{self.base}}}(?:def\b|@)")
         self.after_decorator = False
+        self.strange_line = 0
 
     def run(self) -> Scanned:
         self._start_line(0)
-        for match in _LEXEME.finditer(self.text):
+        place = 0
+        while place < len(self.text) and len(self.problems) < MAX_PROBLEMS:
+            match = _LEXEME.match(self.text, place)
+            assert match is not None, "the last alternative takes any sign"
             kind = match.lastgroup
-            if kind == "plain":
-                continue
+            place = match.end()
             if kind == "newline":
                 self.line += 1
-                self.line_start = match.end()
-                self._start_line(match.end())
-            elif kind is not None and not self._lexeme(kind, match):
-                break
+                self.line_start = place
+                self._start_line(place)
+            elif kind is not None and kind != "plain":
+                place = self._lexeme(kind, match)
         self._close_open_brackets()
         self._finish_chunk(len(self.text))
         return Scanned("".join(self.kept), self.base, tuple(self.comments))
@@ -134,8 +140,8 @@ class _Scanner:
         self.problems.add(message, hint, span, notes)
         self.chunk_is_bad = True
 
-    def _lexeme(self, kind: str, match: re.Match[str]) -> bool:
-        """Look at one lexeme; False ends the look."""
+    def _lexeme(self, kind: str, match: re.Match[str]) -> int:
+        """Look at one lexeme; where to go on. After some mistakes the rest of a line, or of the text, means nothing."""
         start, end, text = match.start(), match.end(), match.group()
         if kind in ("string", "line_string"):
             self._string(start, end, text)
@@ -143,23 +149,26 @@ class _Scanner:
             hint = f"close the string with {text}"
             self._wrong("this string is never closed", hint, self._span(start, end))
             self.open.clear()
-            return False
+            return len(self.text)
         elif kind == "quote":
-            line_end = self.text.find("\n", start)
+            line_end = self.text.find("\n", start) % (len(self.text) + 1)
             hint = f"close it with {text} on the same line; a text of several lines stands in {text * 3}"
-            self._wrong("this string is not closed on its line", hint, self._span(start, max(line_end, start + 1)))
+            self._wrong("this string is not closed on its line", hint, self._span(start, line_end))
             self.open.clear()
+            return line_end
         elif kind == "comment":
             alone = not self.text[self.line_start : start].strip(" ")
             self.comments.append(Comment(text.rstrip(), alone, span=self._span(start, end)))
         elif kind == "open":
-            return self._open(text, self._span(start, end))
+            if not self._open(text, self._span(start, end)):
+                return len(self.text)
         elif kind == "close":
             self._close(text, self._span(start, end))
         else:
             self._other(text, self._span(start, end))
-            return text != "\x00"
-        return True
+            if text == "\x00":
+                return len(self.text)
+        return end
 
     def _start_line(self, start: int) -> None:
         """A new line: it may prove that a bracket was left open, and it may begin a kernel."""
@@ -189,9 +198,15 @@ class _Scanner:
             self.line_start = start + text.rfind("\n") + 1
 
     def _open(self, text: str, span: Span) -> bool:
+        """A bracket opens; False when too many are open."""
         self.open.append((text, span))
         if len(self.open) <= MAX_BRACKETS:
             return True
+        if len({where.line for _, where in self.open}) > MAX_BRACKETS // 2:
+            # Nobody nests over so many lines: the first bracket was forgotten.
+            del self.open[1:]
+            self._close_open_brackets()
+            return False
         hint = "give the inner part a name in a line of its own"
         self._wrong(f"brackets are nested more than {MAX_BRACKETS} deep", hint, span)
         self.open.clear()
@@ -216,6 +231,10 @@ class _Scanner:
             self.open.clear()
 
     def _other(self, text: str, span: Span) -> None:
+        """A sign that the language does not have; the first one of a line speaks for the others."""
+        if self.strange_line == span.line:
+            return
+        self.strange_line = span.line
         shown = f"`{text}`" if text.isprintable() else f"the character U+{ord(text):04X}"
         hint = "names are made of the letters a-z and A-Z, digits and `_`" if text.isalpha() else "remove it"
         name, advice = _ADVICE.get(text, (shown, hint))
