@@ -75,6 +75,35 @@ def lines(operations: tuple[str, ...], select: bool = True) -> st.SearchStrategy
     return st.recursive(leaf, grow, max_leaves=9)
 
 
+FACTORS = st.sampled_from([1, 1, 1, -1, 2, -2, 3, 4, -4, 6, 8, -8])
+DIVISORS = st.sampled_from([2, 3, 4, 6, 8])
+
+
+def _sum(parts: list[tuple[str, int]], constant: int) -> str:
+    line = str(constant)
+    for part, factor in parts:
+        line = f"add({line}, mul({part}, {factor}))"
+    return line
+
+
+@st.composite
+def related_lines(draw: st.DrawFn) -> str:
+    """Sums whose terms are built from one sum: what indexing makes, and where the rules for // and % meet."""
+    parts = st.tuples(st.sampled_from(NAMES), FACTORS)
+    whole = _sum(draw(st.lists(parts, min_size=1, max_size=2)), draw(st.integers(-9, 9)))
+    c = draw(DIVISORS)
+    divided = [f"{operation}({whole}, {n})" for operation in ("floordiv", "mod") for n in (c, 2 * c)]
+    nested = [f"{operation}({e}, {draw(DIVISORS)})" for operation in ("floordiv", "mod") for e in divided]
+    limited = [f"{operation}({whole}, {name})" for operation in ("min", "max", "mod", "floordiv") for name in NAMES]
+    atoms = st.sampled_from(divided * 2 + nested + limited + [whole, whole, *NAMES])
+    factors = FACTORS | st.sampled_from([c, -c])
+    sums = st.builds(_sum, st.lists(st.tuples(atoms, factors), min_size=1, max_size=3), st.integers(-9, 9))
+    finish = draw(st.sampled_from(["", "", "mod", "floordiv", *COMPARISONS]))
+    if not finish:
+        return draw(sums)
+    return f"{finish}({draw(sums)}, {draw(sums | atoms) if finish in COMPARISONS else draw(DIVISORS)})"
+
+
 @dataclass(frozen=True)
 class Domain:
     """The values of a variable, and which ends we tell (an untold end must not matter)."""
@@ -114,8 +143,8 @@ def environments(line: str, doms: tuple[Domain, ...]) -> Iterator[dict[str, int]
         yield dict(zip((d.name for d in used), values, strict=True))
 
 
-@settings(max_examples=1500, deadline=None)
-@given(lines(ARITHMETIC + COMPARISONS + BITS), ALL_DOMAINS)
+@settings(max_examples=4000, deadline=None)
+@given(lines(ARITHMETIC + COMPARISONS + BITS) | related_lines(), ALL_DOMAINS)
 def test_every_claim_holds_for_all_values(line: str, doms: tuple[Domain, ...]) -> None:
     symbols = {d.name: d.var() for d in doms}
     try:
@@ -190,7 +219,7 @@ def tvm() -> types.ModuleType:
 
 
 @settings(max_examples=400, deadline=None)
-@given(line=lines(ARITHMETIC, select=False), doms=ALL_DOMAINS)
+@given(line=lines(ARITHMETIC, select=False) | related_lines(), doms=ALL_DOMAINS)
 def test_tvm_does_not_contradict(tvm: types.ModuleType, line: str, doms: tuple[Domain, ...]) -> None:
     tirx = tvm.tirx
     analyzer = tvm.sym.Analyzer()
@@ -210,6 +239,10 @@ def test_tvm_does_not_contradict(tvm: types.ModuleType, line: str, doms: tuple[D
         "mod": tirx.floormod,
         "min": tirx.min,
         "max": tirx.max,
+        "lt": lambda x, y: (x < y).astype("int64"),
+        "le": lambda x, y: (x <= y).astype("int64"),
+        "eq": lambda x, y: tirx.EQ(x, y).astype("int64"),
+        "ne": lambda x, y: tirx.NE(x, y).astype("int64"),
     }
     try:
         e = ex.lift(eval(line, OURS | symbols))
