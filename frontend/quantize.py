@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..vm.dtypes import DType, Int, dtype
 from ..vm.formats import NAMED_FORMATS, Format, ZeroKind
 from .scale_rules import Chosen, Groups, QuantizeError, Rule, Values, check_rule, choose, cut, default_rule
-from .tensor import ROWS_AT_ONCE, CodeArray, Codes, QTensor, value_table
+from .tensor import ELEMENTS_AT_ONCE, CodeArray, Codes, QTensor, value_table
 
 Auto = Literal["auto"]
 Search = Literal["mse"]
@@ -118,7 +118,7 @@ def _quantize(
     codes = np.empty((n, k), np.uint8)
     scales: CodeArray = np.empty((n, format.groups(k)), format.scale.code_dtype)
     zeros: CodeArray | None = None if zero_type is None else np.empty(scales.shape, zero_type.code_dtype)
-    at_once = max(1, ROWS_AT_ONCE // k)
+    at_once = max(1, ELEMENTS_AT_ONCE // k)
     for row in range(0, n, at_once):
         rows = slice(row, row + at_once)
         groups = cut(weights[rows].astype(np.float64), format.group_length(k))

@@ -30,9 +30,6 @@ from .tensor import CodeArray, value_table
 Rule = Literal["amax", "extremum", "mean", "floor", "ceil", "even", "range"]
 Values = npt.NDArray[np.float64]
 
-# A scale may lie this far above its type's largest value, which then stands for it: search tries factors up to 1.1.
-TOLERANCE = 1.125
-
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 
@@ -120,15 +117,19 @@ def check_rule(rule: Rule, format: Format) -> None:
 
 
 def choose(groups: Groups, format: Format, rule: Rule, second: float, multiplier: float = 1.0) -> Chosen:
-    """Scales and zero points of `groups`, rounded to their types. `multiplier` shrinks or stretches the scale."""
+    """Scales and zero points of `groups`, rounded to their types. `multiplier` shrinks or stretches the scale.
+
+    `QuantizeError` when the rule's own scale (multiplier 1) lies beyond the end of the scale type.
+    """
     low, high = groups.values.min(axis=2), groups.values.max(axis=2)
     if rule == "range":
         if format.element.bits == 1:
             low, high = _two_levels(groups, format)
-        return _range(format, second, low * multiplier, high * multiplier)
+        return _range(format, second, low, high, multiplier)
     amax = np.maximum(-low, high)
-    wanted = _symmetric(groups, format.element, rule, low, high, amax) * multiplier
-    codes, scale = _round_scale(wanted, amax > 0, format, second)
+    wanted = _symmetric(groups, format.element, rule, low, high, amax)
+    _check_reach(wanted / second, format)
+    codes, scale = _round_scale(wanted * multiplier, amax > 0, format, second)
     return Chosen(codes, None, scale, None)
 
 
@@ -212,12 +213,6 @@ def _round_scale(
     scale_type, element_values = format.scale, value_table(format.element)
     idle = 1.0 if 0.0 in element_values else 0.0
     wanted = np.where(used, wanted / second, idle)
-    worst = np.abs(wanted).max()
-    if worst > TOLERANCE * scale_type.max:
-        raise QuantizeError(
-            f"a group needs the scale {worst:.4g}, and {scale_type} ends at {scale_type.max:.4g}: "
-            "use scale='f32' or 'bf16', or make the weights smaller"
-        )
     codes = _encode(scale_type, wanted)
     scale = np.asarray(scale_type.decode(codes), dtype=np.float64)
     lost = (scale == 0) & used
@@ -227,6 +222,17 @@ def _round_scale(
         )
         scale = np.asarray(scale_type.decode(codes), dtype=np.float64)
     return codes, scale * second
+
+
+def _check_reach(wanted: Values, format: Format) -> None:
+    """A scale beyond its type would cut off the largest weights. (float32's rounding of the second level may put one
+    a hair above the end; that is no loss.)"""
+    worst = float(np.abs(wanted).max())
+    if worst > format.scale.max * (1 + 1e-6):
+        raise QuantizeError(
+            f"a group needs the scale {worst:.4g}, and {format.scale} ends at {format.scale.max:.4g}: "
+            "use scale='f32' or 'bf16', or make the weights smaller"
+        )
 
 
 def _encode(kind: DType, values: Values) -> CodeArray:
@@ -241,13 +247,16 @@ def _least_positive(kind: DType) -> float:
     return float(2.0 ** (1 - kind.bias - kind.mantissa))
 
 
-def _range(format: Format, second: float, low: Values, high: Values) -> Chosen:
+def _range(format: Format, second: float, low: Values, high: Values, multiplier: float) -> Chosen:
     values = value_table(format.element)
     values = values[np.isfinite(values)]
     least, most = float(values.min()), float(values.max())
     if format.zero != "min":  # zero itself must be on the grid's range, or the zero point would not fit
         low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
-    codes, scale = _round_scale((high - low) / (most - least), high > low, format, second)
+    wanted = (high - low) / (most - least)
+    _check_reach(wanted / second, format)
+    codes, scale = _round_scale(wanted * multiplier, high > low, format, second)
+    low = low * multiplier
     zero_type = format.zero_dtype
     assert zero_type is not None
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -38,7 +38,7 @@ def test_without_network_the_stand_in_says_so(
     assert label.startswith("SYNTHETIC stand-in for blk.0.ffn_down.weight")
     assert "No matching distribution found" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="no stand-in for 'blk.0.nope'"):
+    with pytest.raises(ValueError, match=r"no stand-in for 'blk.0.nope'"):
         smollm2.layer("blk.0.nope", tmp_path)
 
 

@@ -264,3 +264,17 @@ def test_weights_that_are_no_numbers_are_pointed_at(bad: float) -> None:
 def test_mistakes_are_explained(arguments: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         quantize(**{"w": WEIGHTS, **arguments})  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_search_near_the_end_of_the_scale_type_stays_inside() -> None:
+    weights = np.full((1, 16), 447.0 * 6)
+    weights[0, 1:] = 1.0
+    for search in (None, "mse"):
+        tensor = quantize(weights, "f4e2m1", group=16, scale="f8e4m3fn", search=search)  # type: ignore[arg-type]  # a loop
+        assert tensor.dequantize()[0, 0] == 448 * 6
+
+
+def test_weights_below_every_power_of_two_scale() -> None:
+    tensor = quantize(np.full((1, 32), 1e-45), "mxfp4")
+    assert tensor.scale_values.tolist() == [[2.0**-127]]
+    assert np.isfinite(tensor.dequantize()).all()
