@@ -11,6 +11,9 @@ from .canonical import Strides, times
 
 _Digits = list[tuple[int, Strides]]
 
+_ROUNDS = 64
+"""More than any sensible pair of layouts needs; each round leaves the meaning as it is, so stopping early is safe."""
+
 
 def meet(mine: _Digits, theirs: _Digits, shared: frozenset[str]) -> list[tuple[int, dict[str, int]]] | None:
     """The digits of the join, without the shared axes; None if the common part is no set of digits."""
@@ -29,25 +32,38 @@ def meet(mine: _Digits, theirs: _Digits, shared: frozenset[str]) -> list[tuple[i
 
 def _refine(mine: _Digits, theirs: _Digits, shared: frozenset[str]) -> tuple[_Digits, _Digits]:
     """Cut until nothing changes: a digit on several shared axes makes new strides on each of them."""
-    while True:
+    for _ in range(_ROUNDS):
         before = len(mine) + len(theirs)
         for axis in sorted(shared):
             cuts = sorted({s for _, strides in (*mine, *theirs) for a, s in strides if a == axis})
-            mine, theirs = (_cut(digits, axis, cuts) for digits in (mine, theirs))
+            mine, theirs = _cut(mine, axis, cuts, _reach(theirs, axis)), _cut(theirs, axis, cuts, _reach(mine, axis))
         if len(mine) + len(theirs) == before:
-            return mine, theirs
+            break
+    return mine, theirs
 
 
-def _cut(digits: _Digits, axis: str, cuts: list[int]) -> _Digits:
-    """Split every digit at each cut that divides it; `cuts` rise."""
+def _reach(digits: _Digits, axis: str) -> int:
+    """One more than the largest coordinate."""
+    return 1 + sum((extent - 1) * dict(strides).get(axis, 0) for extent, strides in digits)
+
+
+def _cut(digits: _Digits, axis: str, cuts: list[int], reach: int) -> _Digits:
+    """Split every digit at each cut that divides it; `cuts` rise.
+
+    The other side has no coordinate from `reach` on. So a digit that gets there is open: its extent may be any that
+    does, because the steps in excess meet nothing. This lets a tile meet an array whose size it does not divide.
+    """
     pieces: _Digits = []
     for extent, strides in digits:
         stride = dict(strides).get(axis, 0)
+        is_open = stride * extent >= reach
+        if is_open:
+            extent = -(-reach // stride)
         for cut in cuts:
-            if stride and stride < cut < stride * extent and cut % stride == 0 and extent % (cut // stride) == 0:
-                inner = cut // stride
+            inner = cut // stride if stride else 0
+            if 1 < inner < extent and cut % stride == 0 and (is_open or extent % inner == 0):
                 pieces.append((inner, strides))
-                extent, strides, stride = extent // inner, times(strides, inner), cut
+                extent, strides, stride = -(-extent // inner), times(strides, inner), cut
         pieces.append((extent, strides))
     return pieces
 

@@ -202,6 +202,11 @@ class Layout:
         return "{" + ", ".join(str(d) for d in self.digits) + "}"
 
 
+def is_logical(axis: str) -> bool:
+    """Whether the axis names a part of the data (d0, d1, .. or bit) rather than a place."""
+    return axis == "bit" or _DIMENSION.fullmatch(axis) is not None
+
+
 def _misnumbered(axis: str) -> bool:
     """d01 and d64: two names for one dimension, and far more dimensions than any array has."""
     return _DIMENSION.fullmatch(axis) is not None and axis not in {f"d{k}" for k in range(64)}

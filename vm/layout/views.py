@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import gcd, prod
 
-from .relation import Digit, Layout, LayoutError
+from .relation import Digit, Layout, LayoutError, is_logical
 
 
 def _strides(shape: tuple[int, ...], column: bool) -> tuple[int, ...]:
@@ -121,12 +121,14 @@ def in_bits(x: Layout, bits: int, place: str = "reg") -> Layout:
 def address(registers: Layout, memory: Layout) -> Layout:
     """(lane, reg) -> mem: the whole of address generation is one join over the dimensions (and bits).
 
-    Memory may reach further than the registers, never the other way: LayoutError.
+    Memory may reach further than the registers, never the other way: LayoutError. A dimension that the registers do not
+    touch stays at 0 in memory.
     """
-    for axis in sorted(registers.axes - {"lane", "reg"}):
+    for axis in sorted(filter(is_logical, registers.axes)):
         if registers.size(axis) > memory.size(axis):
             raise LayoutError(f"{axis} reaches {registers.size(axis)} in registers, but {memory.size(axis)} in memory")
-    return registers @ memory
+    beyond = frozenset(a for a in memory.axes - registers.axes if is_logical(a))
+    return registers @ Layout(tuple(d for d in memory.digits if not d.axes & beyond))
 
 
 def contiguous(transfer: Layout, place: str = "reg", memory: str = "mem") -> int:
