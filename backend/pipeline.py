@@ -1,0 +1,93 @@
+"""From a tile program to machine code: the stages, in their order.
+
+Each stage is a pure function of what came before it, with a post-condition that is checked right after it.
+Vectorization and instruction selection are part of `lower`: both are decided where an access or a product is written
+out, from the layouts, so there is no intermediate form in which they could disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..vm.ir import For, If, Let, Program, Value, While, walk
+from .interface import signature_of
+from .lane.ir import Function
+from .llvm.build import assemble
+from .llvm.emit import emit
+from .llvm.entry import ENTRY_PRELUDE, emit_entry
+from .lower.layouts import assign_layouts
+from .lower.program import lower
+from .signature import Signature
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What is known of a program as it goes through the stages: each adds its own result."""
+
+    program: Program
+    target: Target
+    function: Function | None = None
+    ir: str = ""
+    code: bytes = b""
+
+    @property
+    def signature(self) -> Signature:
+        assert self.function is not None
+        return signature_of(self.program, self.function.failures)
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    reason: str
+    run: Callable[[Compiled], Compiled]
+    holds: Callable[[Compiled], bool]
+
+
+def _layouts(x: Compiled) -> Compiled:
+    return replace(x, program=assign_layouts(x.program, x.target))
+
+
+def _laid_out(x: Compiled) -> bool:
+    """Every tile has a layout on all lanes of the block."""
+    lanes = x.program.lanes
+    values = [s.result for s in walk(x.program.body) if isinstance(s, Let) and isinstance(s.result, Value)]
+    carried = [c.inside for s in walk(x.program.body) if isinstance(s, For | While) for c in s.carried]
+    merged = [m.after for s in walk(x.program.body) if isinstance(s, If) for m in s.merged]
+    tiles = [v for v in (*values, *carried, *merged) if isinstance(v, Value)]
+    return all(v.type.layout is not None and v.type.layout.size("lane") == lanes for v in tiles)
+
+
+def _lower(x: Compiled) -> Compiled:
+    return replace(x, function=lower(x.program, x.target))
+
+
+def _emit(x: Compiled) -> Compiled:
+    assert x.function is not None
+    text = f"{emit(x.function, x.target)}\n{ENTRY_PRELUDE}\n{emit_entry(x.signature)}"
+    return replace(x, ir=text)
+
+
+def _assemble(x: Compiled) -> Compiled:
+    return replace(x, code=assemble(x.ir, x.target))
+
+
+STAGES = (
+    Stage("layouts", "place every tile's elements on lanes and registers", _layouts, _laid_out),
+    Stage("lower", "write out what one lane does: accesses, decodes, products", _lower, lambda x: x.function is not None),
+    Stage("emit", "print lane IR as LLVM IR, lanes as vectors", _emit, lambda x: "@bw_entry" in x.ir),
+    Stage("assemble", "let LLVM make an object of it", _assemble, lambda x: bool(x.code)),
+)
+
+
+def compile_program(program: Program, target: Target, until: str = "assemble") -> Compiled:
+    """Runs the stages up to and including `until`."""
+    state = Compiled(program, target)
+    for stage in STAGES:
+        state = stage.run(state)
+        assert stage.holds(state), f"after the stage {stage.name}, its post-condition does not hold"
+        if stage.name == until:
+            break
+    return state
