@@ -8,8 +8,8 @@
         cache.put(key, code)
 
 A key covers the parts given to it, the versions of the tools that make code, and the sources of this package, so an
-entry never outlives what made it. An entry carries a checksum: one that is truncated or altered counts as missing and is
-removed. Entries appear whole or not at all, so any number of processes may share a directory. The cache is a
+entry never outlives what made it. An entry carries a checksum: one that is truncated or altered counts as missing
+and is removed. Entries appear whole or not at all, so any number of processes may share a directory. The cache is a
 convenience: where it cannot be written everything works without it, after one warning.
 """
 
@@ -155,8 +155,8 @@ class Cache:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"compiled code cannot be kept in {self.directory}: {error}. Kernels are compiled anew in every process; "
-                "set BITWRIGHT_CACHE_DIR to a directory that can be written",
+                f"compiled code cannot be kept in {self.directory}: {error}. Kernels are compiled anew in every "
+                "process; set BITWRIGHT_CACHE_DIR to a directory that can be written",
                 stacklevel=3,
             )
 
@@ -174,10 +174,8 @@ def _remove(path: Path) -> None:
 @functools.cache
 def _toolchain() -> tuple[bytes | str, ...]:
     """What every entry depends on: the tools' versions, the kind of machine, and this package's sources."""
-    versions = (
-        f"llvmlite {llvmlite.__version__}, LLVM {llvm.llvm_version_info}, {platform.system()} {platform.machine()}"
-    )
-    return versions, _sources(Path(__file__).resolve().parent.parent)
+    tools = f"llvmlite {llvmlite.__version__}, LLVM {llvm.llvm_version_info}"
+    return tools, f"{platform.system()} {platform.machine()}", _sources(Path(__file__).resolve().parent.parent)
 
 
 def _sources(root: Path) -> bytes:

@@ -86,8 +86,6 @@ def target(name: str) -> Target:
 
 
 def _build(name: str, triple: str, cpu: str, features: frozenset[str]) -> Target:
-    if {"avx512f", "avx512vl", "avx512bw"} <= features:
-        lanes = 16
-    else:
-        lanes = 8 if "avx2" in features else 4
+    wide = {"avx512f", "avx512vl", "avx512bw"} <= features
+    lanes = 16 if wide else 8 if "avx2" in features else 4
     return Target("cpu", name, triple, cpu, features, lanes)

@@ -32,7 +32,7 @@ _RAISE = "TVMFFIErrorSetRaisedFromCStr"
 
 
 class BuildError(RuntimeError):
-    """IR text that LLVM does not accept, or an object that does not load: a mistake of the compiler, not of its user."""
+    """IR text that LLVM does not accept, or an object that does not load: our mistake, not the user's."""
 
 
 class Library:
@@ -111,7 +111,7 @@ def _optimised(ir: str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMach
         raise BuildError(f"LLVM rejects the text: {error}") from error
     externals = {function.name for function in module.functions if function.is_declaration}
     options = llvm.create_pipeline_tuning_options(speed_level=3)
-    # The text is written in vectors already. What is left in scalars is addressing, which these passes would only bloat.
+    # The text is written in vectors already. What is scalar is addressing, which these passes would only bloat.
     options.loop_vectorization = False
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)

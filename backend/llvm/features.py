@@ -16,13 +16,12 @@ __all__ = ["host_features", "named_features", "start_llvm"]
 
 # Features that the code generator never uses unasked. A virtual machine often masks them, and code for a processor that
 # has them runs there all the same, so they say nothing about where code runs.
-_SYSTEM = frozenset(
-    """
-    cldemote clwb clflushopt clzero enqcmd fsgsbase hreset invpcid kl lwp movdir64b movdiri mwaitx pconfig pku prefetchi
-    prfchw ptwrite rdpid rdpru rdrnd rdseed rtm serialize sgx shstk tsxldtrk uintr usermsr waitpkg wbnoinvd widekl
-    xsave xsavec xsaveopt xsaves
-    """.split()
-)
+_SYSTEM_NAMES = """
+cldemote clwb clflushopt clzero enqcmd fsgsbase hreset invpcid kl lwp movdir64b movdiri mwaitx pconfig pku prefetchi
+prfchw ptwrite rdpid rdpru rdrnd rdseed rtm serialize sgx shstk tsxldtrk uintr usermsr waitpkg wbnoinvd widekl
+xsave xsavec xsaveopt xsaves
+"""
+_SYSTEM = frozenset(_SYSTEM_NAMES.split())
 
 
 @functools.cache

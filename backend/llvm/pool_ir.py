@@ -252,7 +252,12 @@ _ENTRY = """
 ; Runs body(args, begin, end) over ranges that together are 0..blocks, and returns when all are done.
 define void @bw_parallel(ptr %body, ptr %args, i64 %blocks) {
   $SAVE_FLOAT
+  %some = icmp sgt i64 %blocks, 0
+  br i1 %some, label %run, label %done
+run:
   call void @dispatch(ptr %body, ptr %args, i64 %blocks)
+  br label %done
+done:
   $RESTORE_FLOAT
   ret void
 }
@@ -287,8 +292,8 @@ declare void @llvm.x86.sse.ldmxcsr(ptr)
 declare void @llvm.x86.sse2.pause()
 """
 
-# Kernels keep subnormal numbers and round to nearest. The calling thread may have been told otherwise (one library built
-# with fast mathematics is enough), and threads inherit the mode from their maker, so it is set here and put back.
+# Kernels keep subnormal numbers and round to nearest. The calling thread may have been told otherwise (one library
+# built with fast mathematics is enough), and threads inherit the mode from their maker, so it is set and put back.
 _X86_SAVE = """%saved = alloca i32
   %usual = alloca i32
   call void @llvm.x86.sse.stmxcsr(ptr %saved)
