@@ -1,0 +1,178 @@
+"""Where instructions go: the blocks that are being filled, with the limits that keep a program buildable.
+
+`Builder` is the state of one build. What reads syntax is in the other `build_*` files, as functions over it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+
+from ..vm.diagnostic import NOWHERE, Problems, Span
+from ..vm.dtypes import DTypeError
+from ..vm.expr import Expr, ExprError, Var
+from ..vm.ir import Let, Op, Statement, TileType, TypeRuleError, Value
+from ..vm.layout.relation import LayoutError
+from ..vm.layout.storage import StorageError
+from .build_scope import Mistake, Scope
+
+MAX_STATEMENTS = 20_000
+MAX_ELEMENTS = 1 << 20
+MAX_RANK = 4
+
+RULES = (TypeRuleError, LayoutError, StorageError, DTypeError, ExprError)
+"""What the machine raises about things that a user wrote."""
+
+
+class TooLarge(Exception):
+    """The program outgrew its limit: the build ends at once."""
+
+    def __init__(self, mistake: Mistake) -> None:
+        super().__init__(mistake.message)
+        self.mistake = mistake
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the kernel's call of `grid` said."""
+
+    counts: tuple[Expr, ...]
+    blocks: tuple[Var, ...]
+    lanes: int | None
+    span: Span
+
+
+@dataclass
+class Builder:
+    """One kernel being built.
+
+    `targets` are the names that the statement at hand binds; `touched` is the first place that uses memory.
+    """
+
+    problems: Problems = field(default_factory=Problems)
+    scope: Scope = field(default_factory=Scope)
+    blocks: list[list[Statement]] = field(default_factory=lambda: [[]])
+    targets: tuple[str, ...] = ()
+    grid: Grid | None = None
+    grid_refused: bool = False
+    touched: Span | None = None
+    _texts: dict[str, str] = field(default_factory=dict)
+    _count: int = 0
+
+    @property
+    def nested(self) -> bool:
+        """Inside a loop or a branch."""
+        return len(self.blocks) > 1
+
+    @contextmanager
+    def block(self) -> Iterator[list[Statement]]:
+        """A nested block: what is emitted inside goes there, and the names bound inside end with it."""
+        outside, inside = self.scope, self.scope.copy()
+        statements: list[Statement] = []
+        self.scope = inside
+        self.blocks.append(statements)
+        try:
+            yield statements
+        finally:
+            self.blocks.pop()
+            self.scope = outside
+
+    @contextmanager
+    def checked(self, span: Span) -> Iterator[None]:
+        """Turns what the machine says about a user's mistake into a Mistake at `span`."""
+        try:
+            yield
+        except RULES as error:
+            hint = error.hint if isinstance(error, TypeRuleError) else ""
+            raise Mistake(self.readable(str(error)), self.readable(hint), span) from error
+
+    @contextmanager
+    def statement(self) -> Iterator[None]:
+        """Reports a mistake in the statement inside and goes on after it."""
+        try:
+            yield
+        except Mistake as mistake:
+            self.report(mistake)
+
+    def report(self, mistake: Mistake) -> None:
+        if not mistake.silent:
+            self.problems.add(mistake.message, mistake.hint, mistake.span, mistake.notes)
+
+    def readable(self, message: str) -> str:
+        """The message with the tiles that have no name shown as they are written."""
+        return re.sub(r"%\d+", lambda found: self._texts.get(found[0], "…"), message)
+
+    # Emission
+
+    def append(self, statement: Statement) -> None:
+        self.count(statement.span or NOWHERE)
+        self.blocks[-1].append(statement)
+
+    def count(self, span: Span) -> None:
+        """One more statement or instruction; there is a limit to them."""
+        self._count += 1
+        if self._count > MAX_STATEMENTS:
+            hint = "split the kernel, or write the repetition as a loop"
+            raise TooLarge(Mistake(f"a kernel has at most {MAX_STATEMENTS:,} instructions", hint, span))
+
+    def temporary(self, span: Span) -> str:
+        """A name for a value that the text gives none; in messages it is shown as the text at `span`."""
+        name = f"%{len(self._texts):06}"
+        self._texts[name] = _snippet(span)
+        return name
+
+    def emit(self, op: Op, span: Span) -> Value:
+        """Append an instruction that yields a tile."""
+        with self.checked(span):
+            kind = op.infer()
+        assert kind is not None, f"{type(op).__name__} yields no tile"
+        check_tile(kind, span)
+        value = Value(self.temporary(span), kind)
+        self.append(Let(value, op, span))
+        return value
+
+    def effect(self, op: Op, span: Span) -> None:
+        """Append an instruction that is there for its effect."""
+        with self.checked(span):
+            op.infer()
+        self.append(Let(None, op, span))
+
+    def scalar(self, op: Op, low: int | None, high: int | None, span: Span) -> Var:
+        """Append an instruction that yields a scalar in [low, high]."""
+        with self.checked(span):
+            op.infer()
+        var = Var(self.temporary(span), low, high)
+        self.append(Let(var, op, span))
+        return var
+
+    def christen(self, value: Value, name: str, since: int) -> Value:
+        """Give a tile that was made after position `since` of the block, and has no name yet, the name it is bound to."""
+        if not value.name.startswith("%"):
+            return value
+        block = self.blocks[-1]
+        for index in range(len(block) - 1, since - 1, -1):
+            found = block[index]
+            if isinstance(found, Let) and found.result is value:
+                named = Value(name, value.type)
+                block[index] = Let(named, found.op, found.span)
+                return named
+        return value
+
+
+def check_tile(kind: TileType, span: Span) -> None:
+    """Mistake if the tile is too large, or has too many dimensions."""
+    if len(kind.shape) > MAX_RANK:
+        hint = "fold or reshape dimensions"
+        raise Mistake(f"a tile has at most {MAX_RANK} dimensions, not {len(kind.shape)}", hint, span)
+    if prod(kind.shape) > MAX_ELEMENTS:
+        message = f"a tile of shape {list(kind.shape)} has {prod(kind.shape):,} elements; the limit is {MAX_ELEMENTS:,}"
+        raise Mistake(message, "use smaller tiles in a loop or a larger grid", span)
+
+
+def _snippet(span: Span) -> str:
+    line = span.source.line(span.line) if span.line == span.end_line else None
+    text = line[span.column - 1 : span.end_column - 1] if line is not None else ""
+    return text if 0 < len(text) <= 40 else "…"
