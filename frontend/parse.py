@@ -144,7 +144,7 @@ class _Reader:
             if self.tokens[end].type == "_DEDENT":  # the mark itself was refused
                 return end + 1
             end += 1
-        has_block = end + 1 < len(self.tokens) and self.tokens[end + 1].type == "_INDENT"
+        has_block = start < end < len(self.tokens) - 1 and self.tokens[end + 1].type == "_INDENT"
         if has_block and (self.tokens[end - 1].type == "COLON" or self.tokens[start].type in _HEADS):
             self._stand_in_header(start)
             return end
@@ -166,8 +166,13 @@ class _Reader:
         self._stand_in(start, words)
 
     def _stand_in(self, place: int, words: list[tuple[str, str]]) -> None:
-        for kind, word in words:
-            self.parser.feed_token(Token.new_borrow_pos(kind, word, self.tokens[place]))
+        """Feed words that are not in the text; nothing where the grammar does not take them all."""
+        before = self._stacks()
+        try:
+            for kind, word in words:
+                self.parser.feed_token(Token.new_borrow_pos(kind, word, self.tokens[place]))
+        except UnexpectedToken:
+            self._set_stacks(before)
 
     def _brackets(self, start: int, index: int) -> list[str]:
         """The brackets open at token `index`; `call(` and `index[` are those that follow a value."""

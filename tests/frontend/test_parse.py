@@ -303,6 +303,7 @@ def test_blocks() -> None:
         (2, 10, "a line that ends in `:` needs an indented block")
     ]
     assert problems("def f(x: f32):\n") == [(1, 15, "a line that ends in `:` needs an indented block")]
+    assert [line for line, _, _ in problems("def f(x: f32):\n\na\n    b = 1\n")] == [1, 3, 4]
     assert problems("def f(x: f32):\n    y = 1\n      z = 1\n    a = 1\n") == [
         (3, 7, "this line is indented for no reason")
     ]
