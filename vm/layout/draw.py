@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from colorsys import hls_to_rgb
 from html import escape
 
 from .relation import Layout, LayoutError
@@ -39,7 +40,7 @@ def svg(layout: Layout) -> str:
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="{_MARGIN}" y="16" text-anchor="start" fill="#222222">{escape(_title(layout))}</text>',
         *_axis_labels(rows, columns),
-        *(_cell(i, j, held, len(lanes)) for (i, j), held in cells.items()),
+        *(_cell(i, j, held) for (i, j), held in cells.items()),
         *_legend(lanes, max(columns, 8), 2 * _MARGIN + _CELL * rows),
         *(
             f'<text x="{_MARGIN}" y="{height - 10}" text-anchor="start" fill="#666666">{escape(n)}</text>'
@@ -97,9 +98,10 @@ def _note(layout: Layout, rows: int, columns: int) -> list[str]:
     return [f"shown: the first {rows} x {columns} of {tall} x {wide} elements"]
 
 
-def _colour(lane: int, lanes: int) -> str:
+def _colour(lane: int) -> str:
     """Neighbouring lanes get distant hues (steps of the golden angle), all light enough for dark text."""
-    return f"hsl({lane * 137.508 % 360:.0f}, 62%, {78 - 10 * (lane // max(1, lanes // 3) % 3)}%)"
+    hue, lightness = lane * 0.381966 % 1, (0.80, 0.72, 0.86)[lane % 3]
+    return "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, lightness, 0.62))
 
 
 def _axis_labels(rows: int, columns: int) -> Iterator[str]:
@@ -111,9 +113,9 @@ def _axis_labels(rows: int, columns: int) -> Iterator[str]:
         yield f'<text x="{_MARGIN // 2 + 4}" y="{y}" font-size="10" fill="#888888">{i}</text>'
 
 
-def _cell(i: int, j: int, held: list[tuple[int, int]], lanes: int) -> str:
+def _cell(i: int, j: int, held: list[tuple[int, int]]) -> str:
     x, y = _MARGIN + _CELL * j, 2 * _MARGIN + _CELL * i
-    fill = _colour(held[0][0], lanes) if held else "#f4f4f4"
+    fill = _colour(held[0][0]) if held else "#f4f4f4"
     lane, reg = (str(held[0][0]), str(held[0][1])) if held else ("-", "")
     more = f" +{len(held) - 1}" if len(held) > 1 else ""
     hint = escape(f"({i}, {j}): " + (", ".join(f"lane {a} register {b}" for a, b in held[:32]) or "nowhere"))
@@ -129,6 +131,6 @@ def _legend(lanes: list[int], per_line: int, top: int) -> Iterator[str]:
     for k, lane in enumerate(lanes):
         x, y = _MARGIN + _CELL * (k % per_line), top + 32 + 24 * (k // per_line)
         yield (
-            f'<rect x="{x + 1}" y="{y}" width="{_CELL - 6}" height="18" rx="4" fill="{_colour(lane, len(lanes))}"/>'
+            f'<rect x="{x + 1}" y="{y}" width="{_CELL - 6}" height="18" rx="4" fill="{_colour(lane)}"/>'
             f'<text x="{x + _CELL // 2 - 2}" y="{y + 13}" font-size="10" fill="#222222">{lane}</text>'
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from math import prod
 
 from .packing import Packing, default_planes
 from .relation import Digit, Layout, LayoutError
@@ -100,7 +101,10 @@ def _value(node: ast.expr, text: str) -> Layout:
         case ast.Call(ast.Name("replicate"), [copies], []):
             return replicate(_integer(copies, text))
         case ast.Dict(keys, values):
-            return _bounded(Layout(tuple(_digit(k, v, text) for k, v in zip(keys, values, strict=True))), node, text)
+            digits = tuple(_digit(k, v, text) for k, v in zip(keys, values, strict=True))
+            if prod(d.extent for d in digits) > _SIZE_LIMIT:  # before the canonical form costs time
+                raise _wrong(text, node, f"the digits have more than {_SIZE_LIMIT} points")
+            return _bounded(Layout(digits), node, text)
     names = ", ".join((*_VIEWS, "replicate"))
     raise _wrong(text, node, f"not a layout: write {names} with sizes, digits in braces, or a product of them")
 
