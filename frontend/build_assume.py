@@ -91,7 +91,7 @@ def _constant(node: syntax.Expression, b: Builder) -> int | None:
 
 
 def requirement(var: Var, scalar: bool) -> list[tuple[Expr, str]]:
-    """What every call must meet for a variable's facts to hold. The expressions are not folded: folding uses the facts."""
+    """What every call must meet for a variable's facts to hold, not folded: folding would use them."""
     found: list[tuple[Expr, str]] = []
     if var.multiple != 1:
         mod = Binary("mod", var, Const(var.multiple))

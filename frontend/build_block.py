@@ -149,7 +149,7 @@ class Builder:
         return var
 
     def christen(self, value: Value, name: str, since: int) -> Value:
-        """Give a tile that was made after position `since` of the block, and has no name yet, the name it is bound to."""
+        """Name a tile that has no name yet and was made after position `since` of the block."""
         if not value.name.startswith("%"):
             return value
         block = self.blocks[-1]

@@ -19,7 +19,7 @@ def bound_value(entity: Entity, b: Builder, name: str, span: Span) -> Bound:
     if isinstance(entity, bool):
         return Const(int(entity))
     if isinstance(entity, float):
-        return tile_like(entity, F32, b, span)
+        return b.christen(tile_like(entity, F32, b, span), name, 0)
     if isinstance(entity, (Value, *EXPRS)):
         return entity
     message = f"`{name}` is {describe(entity)}, which cannot change in a loop or a branch"

@@ -141,11 +141,13 @@ def _convert(value: ParameterValue, kind: str, param: syntax.Param) -> Entity:
             found = dtype(value)
         elif kind == "layout" and isinstance(value, str):
             found = _storage_text(value)
-        elif (kind == "layout" and isinstance(value, Layout | Tiled)) or (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
-            found = value
-        elif kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        elif isinstance(value, Layout | Tiled):
+            found = value if kind == "layout" else None
+        elif isinstance(value, bool | str):
+            found = value if kind == type(value).__name__ else None
+        elif kind == "int" and isinstance(value, int):
             found = Const(value)
-        elif kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        elif kind == "float" and isinstance(value, int | float):
             found = float(value)
     except ValueError as error:
         hint = f"give {param.name}={_example(kind)}, for example"

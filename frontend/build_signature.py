@@ -111,8 +111,8 @@ def _symbols(kernel: syntax.Kernel, b: Builder) -> dict[str, Span]:
 
 def _shape_entries(annotation: syntax.Expression) -> Iterator[syntax.Expression]:
     if isinstance(annotation, syntax.Binary) and annotation.op == "@":
-        annotation = annotation.left
-    if isinstance(annotation, syntax.Subscript):
+        yield from _shape_entries(annotation.left)
+    elif isinstance(annotation, syntax.Subscript):
         yield from (e for e in annotation.indices if not isinstance(e, syntax.Slice))
 
 
@@ -160,8 +160,9 @@ def _check_given(
 def _parameter(param: syntax.Param, variables: Mapping[str, Var], b: Builder) -> Parameter:
     annotation = param.annotation
     storage: syntax.Expression | None = None
-    if isinstance(annotation, syntax.Binary) and annotation.op == "@":
-        annotation, storage = annotation.left, annotation.right
+    match annotation:
+        case syntax.Binary("@", array, stored):
+            annotation, storage = array, stored
     if isinstance(annotation, syntax.Subscript):
         return _array(param.name, annotation, storage, b)
     if storage is not None:

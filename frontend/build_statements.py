@@ -1,4 +1,4 @@
-"""Statements, one after the other. A statement that is refused is reported, and what it binds is not asked about again."""
+"""Statements, one after the other. What a refused statement binds is not asked about again."""
 
 from __future__ import annotations
 

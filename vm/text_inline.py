@@ -24,10 +24,7 @@ def inline_order(head: tuple[Statement, ...], condition: Expr) -> tuple[Let, ...
 
 def _visit(e: Expr, makers: dict[Value | Var, Let], ordered: list[Let]) -> bool:
     """Put the makers of what an expression reads in order; False if one is needed twice."""
-    for var in _occurrences(e):
-        if var in makers and not _make(makers[var], makers, ordered):
-            return False
-    return True
+    return all(var not in makers or _make(makers[var], makers, ordered) for var in _occurrences(e))
 
 
 def _make(let: Let, makers: dict[Value | Var, Let], ordered: list[Let]) -> bool:

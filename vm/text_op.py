@@ -1,7 +1,7 @@
 """Each instruction in the language: what its text is made of, in order.
 
-Pieces are literal text, dtypes, and the values, expressions and memories that an instruction names; `text.py` gives those
-their names.
+Pieces are literal text, dtypes, and the values, expressions and memories that an instruction names; `text.py` gives
+those their names.
 """
 
 from __future__ import annotations

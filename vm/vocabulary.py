@@ -10,9 +10,12 @@ from keyword import iskeyword
 
 from .dtypes import DTypeError, dtype
 
-FUNCTIONS = frozenset(
-    ["abs", "all", "any", "arange", "assume", "barrier", "cast", "ceil", "ceildiv", "codebook", "commit", "convert", "copy_async", "cos", "dot", "exp", "exp2", "expand", "floor", "full", "grid", "iota", "item", "load", "lock", "log", "log2", "max", "min", "ones", "print", "random", "range", "release", "reshape", "round", "rsqrt", "shared", "sigmoid", "sin", "sqrt", "store", "sum", "tanh", "tiled", "transpose", "tune", "view", "wait", "where", "zeros"]
-)
+FUNCTIONS = frozenset((
+    "abs", "all", "any", "arange", "assume", "barrier", "cast", "ceil", "ceildiv", "codebook", "commit", "convert",
+    "copy_async", "cos", "dot", "exp", "exp2", "expand", "floor", "full", "grid", "iota", "item", "load", "lock",
+    "log", "log2", "max", "min", "ones", "print", "random", "range", "release", "reshape", "round", "rsqrt", "shared",
+    "sigmoid", "sin", "sqrt", "store", "sum", "tanh", "tiled", "transpose", "tune", "view", "wait", "where", "zeros",
+))  # fmt: skip
 """The functions that a kernel may call."""
 
 CONSTANTS = frozenset({"inf", "nan"})
