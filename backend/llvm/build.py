@@ -49,7 +49,8 @@ class Library:
             try:
                 tracker = _jit().lookup(self._name, symbol)
             except RuntimeError as error:
-                raise BuildError(f"the loaded code has no symbol {symbol!r}: {error}") from error
+                hint = "or it calls a function that exists nowhere, which LLVM then names on standard error"
+                raise BuildError(f"the loaded code has no symbol {symbol!r}, {hint}: {error}") from error
             self._trackers.append(tracker)
             self._addresses[symbol] = int(tracker[symbol])
         return self._addresses[symbol]

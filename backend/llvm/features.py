@@ -15,10 +15,11 @@ import llvmlite.binding as llvm
 __all__ = ["host_features", "named_features", "start_llvm"]
 
 # Features that the code generator never uses unasked. A virtual machine often masks them, and code for a processor that
-# has them runs there all the same, so they say nothing about where code runs.
+# has them runs there all the same, so they say nothing about where code runs. The inliner does not look at cx16 and
+# sahf, so nothing can be learnt of them.
 _SYSTEM_NAMES = """
-cldemote clwb clflushopt clzero enqcmd fsgsbase hreset invpcid kl lwp movdir64b movdiri mwaitx pconfig pku prefetchi
-prfchw ptwrite rdpid rdpru rdrnd rdseed rtm serialize sgx shstk tsxldtrk uintr usermsr waitpkg wbnoinvd widekl
+cldemote clwb clflushopt clzero cx16 enqcmd fsgsbase hreset invpcid kl lwp movdir64b movdiri mwaitx pconfig pku prefetchi
+prfchw ptwrite rdpid rdpru rdrnd rdseed rtm sahf serialize sgx shstk tsxldtrk uintr usermsr waitpkg wbnoinvd widekl
 xsave xsavec xsaveopt xsaves
 """
 _SYSTEM = frozenset(_SYSTEM_NAMES.split())
