@@ -78,11 +78,8 @@ class Builder:
         self, type: Type, values: int | float | NDArray[np.int64] | NDArray[np.float32], varying: bool = False
     ) -> Reg:
         """One value, or one per lane.  Equal lanes make a uniform constant unless `varying` asks for a vector."""
-        array: Known
-        if type == "f32":
-            array = np.asarray(values, np.float32).reshape(-1).astype(np.float32)
-        else:
-            array = wrapped(np.asarray(values).reshape(-1).astype(np.int64), type)
+        given = np.asarray(values).reshape(-1)
+        array: Known = given.astype(np.float32) if type == "f32" else wrapped(given.astype(np.int64), type)
         bits = array.view(np.int32) if type == "f32" else array
         if not varying and (bits == bits[0]).all():
             array = array[:1]

@@ -15,7 +15,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from ...vm.expr import Expr, can_prove, const, le, lift, modular
+from ...vm.expr import Expr, const, lift, modular
 from ...vm.ir import Array, Memory
 from ..lane.ir import Read, Reg, Write
 from .context import Context, storage_bits
@@ -55,7 +55,8 @@ class Window:
     @cached_property
     def open(self) -> tuple[bool, ...]:
         """For each dimension, whether some element may lie past the end."""
-        return tuple(not can_prove(le(a + n, size)) for a, n, size in zip(self.at, self.shape, self.sizes, strict=True))
+        windows = zip(self.at, self.shape, self.sizes, strict=True)
+        return tuple(not self.context.proves_inside(a, n, size) for a, n, size in windows)
 
     def run(self, limit: int) -> int:
         """How many consecutive registers are always consecutive in memory and guarded alike (a power of two <= limit)."""

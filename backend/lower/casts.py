@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...vm.dtypes import Bool, Codebook, DType, Float, Int, Overflow, Rounding
 from ...vm.ir import Value
+from ...vm.layout.relation import Layout
 from ...vm.ops import Cast, View
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from .arithmetic import aligned
 from .context import Context
-from .decode import decode
+from .decode import decode, decode_table
 from .encode import encode, encode_integer, wrap
-from .swar import dense, repack
-from .tile import Packed, Tile
+from .swar import dense, extract, repack
+from .tile import Packed, Tile, matching
 
 
 def lower_cast(c: Context, result: Value, op: Cast) -> None:
@@ -23,10 +26,42 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
         words = repack(c.b, tile.form.words, tile.form.positions, target.bits)
         c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, target.bits)))
         return
+    if isinstance(tile.form, Packed) and _byte_table(source, target, op) and tile.layout == result.type.layout:
+        bytes_ = repack(c.b, tile.form.words, tile.form.positions, 8)
+        codes = cast_table(source, target, op.rounding, op.overflow)
+        words = [c.b.lookup_bytes(codes, word) for word in bytes_]
+        c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, 8)))
+        return
+    if isinstance(tile.form, Packed) and target.name == "f32" and source.bits <= c.table_bits:
+        match = matching(tile.layout, result_layout(result), len(op.x.type.shape), c.lanes)
+        assert match is not None
+        table = decode_table(source)
+        loose = (extract(c.b, tile.form.words, tile.form.positions, r, loose=True) for r in match)
+        c.define(result, tuple(c.b.apply("float", c.b.lookup(table, code)) for code in loose))
+        return
     random = [None] * tile.registers if op.random is None else aligned(c, op.random, result)
     values = aligned(c, op.x, result)
     out = [cast(c.b, source, target, x, op.rounding, op.overflow, r) for x, r in zip(values, random, strict=True)]
     c.define(result, tuple(out))
+
+
+def _byte_table(source: DType, target: DType, op: Cast) -> bool:
+    """Whether the cast is a table from bytes to bytes."""
+    numbers = not isinstance(source, Bool) and not isinstance(target, Bool)
+    return numbers and source.bits <= 8 and target.bits == 8 and op.rounding != "stochastic"
+
+
+def cast_table(source: DType, target: DType, rounding: Rounding, overflow: Overflow) -> tuple[int, ...]:
+    """The target's code for every code of the source, 16 entries at least; shorter tables repeat."""
+    count = len(source.values) if isinstance(source, Codebook) else 1 << source.bits
+    values = source.decode(np.arange(count).astype(source.code_dtype))
+    codes = np.resize(target.encode(values, rounding=rounding, overflow=overflow), 1 << source.bits)
+    return tuple(np.resize(codes, max(16, codes.size)).astype(int).tolist())
+
+
+def result_layout(result: Value) -> Layout:
+    assert result.type.layout is not None
+    return result.type.layout
 
 
 def _widens(source: DType, target: DType) -> bool:

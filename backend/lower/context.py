@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...vm.dtypes import DType
-from ...vm.expr import Expr, Var
-from ...vm.ir import Array, Memory, Program, Shared, TileType, Value
+from ...vm.expr import Expr, Var, can_prove, le, substitute, variables
+from ...vm.ir import Array, Memory, Program, Shared, Value
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from ..target import Target
@@ -30,15 +30,34 @@ class Context:
     slots: dict[Array | Var | Value, int]
     tiles: dict[Value, Tile] = field(default_factory=dict)
     variables: dict[Var, Reg] = field(default_factory=dict)
+    last: dict[Var, Expr] = field(default_factory=dict)  # the largest value of block indices and loop counters
     shared: dict[Shared, int] = field(default_factory=dict)
     shared_bytes: int = 0
     failures: list[str] = field(default_factory=list)
+
+    @property
+    def table_bits(self) -> int:
+        """The widest code for which a look-up in a table of f32 is one instruction (permutes of one or two registers)."""
+        if self.lanes % 16 == 0 and self.target.has("avx512f"):
+            return 5
+        return 3 if self.lanes % 8 == 0 and self.target.has("avx2") else 0
 
     def index(self, e: Expr) -> Reg:
         return lower_index(self.b, e, self.variables)
 
     def condition(self, e: Expr) -> Reg:
         return lower_condition(self.b, e, self.variables)
+
+    def proves_inside(self, start: Expr, extent: int, size: Expr) -> bool:
+        """Whether start + extent <= size always: at the last value of each counter that `start` grows with."""
+        for _ in range(len(self.last) + 1):
+            if can_prove(le(start + extent, size)):
+                return True
+            grows = next((v for v in variables(start) if v in self.last and can_prove(le(start, _next(start, v)))), None)
+            if grows is None:
+                return False
+            start = substitute(start, {grows: self.last[grows]})
+        return False
 
     def address(self, memory: Memory) -> Reg:
         """Where the memory begins: a uniform i64."""
@@ -65,6 +84,5 @@ class Context:
         return self.failures.index(text) + 1
 
 
-def kind_of(value: Value) -> TileType:
-    assert value.type.layout is not None, f"{value} has no layout"
-    return value.type
+def _next(e: Expr, v: Var) -> Expr:
+    return substitute(e, {v: v + 1})

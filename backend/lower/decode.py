@@ -49,13 +49,13 @@ def _extend(b: Builder, dtype: Int, code: Reg) -> Reg:
 
 
 def decode_table(dtype: DType) -> tuple[int, ...]:
-    """The f32 bits of every code's value; codes without a meaning repeat the table from its start."""
+    """The f32 bits of every code's value, 16 entries at least; codes without a meaning repeat the table from its start."""
     if isinstance(dtype, Codebook):
         values = np.asarray(dtype.values, np.float32)
         values = np.resize(values, 1 << dtype.bits)
     else:
         values = dtype.decode(np.arange(1 << dtype.bits)).astype(np.float32)
-    return tuple(values.view(np.uint32).tolist())
+    return tuple(np.resize(values.astype(np.float32), max(16, values.size)).view(np.uint32).tolist())
 
 
 def table(b: Builder, dtype: DType, code: Reg) -> Reg:

@@ -75,13 +75,15 @@ def lower(program: Program, target: Target) -> Function:
 def _bind_blocks(c: Context) -> None:
     """The position of the block in the grid: the last axis runs fastest."""
     rest = c.b.block()
+    for block, count in zip(c.program.blocks, c.program.grid, strict=True):
+        c.last[block] = count - 1
     for axis in reversed(range(len(c.program.grid))):
         if axis == 0:
             c.variables[c.program.blocks[0]] = rest
             return
-        count = c.index(c.program.grid[axis])
-        c.variables[c.program.blocks[axis]] = floor_divide(c.b, rest, count, remainder=True)
-        rest = floor_divide(c.b, rest, count, remainder=False)
+        along = c.index(c.program.grid[axis])
+        c.variables[c.program.blocks[axis]] = floor_divide(c.b, rest, along, remainder=True)
+        rest = floor_divide(c.b, rest, along, remainder=False)
 
 
 def lower_body(c: Context, body: tuple[Statement, ...]) -> None:
@@ -286,6 +288,8 @@ def _spread(c: Context, x: Bound, like: Binding) -> list[Reg]:
 def _lower_for(c: Context, s: For) -> None:
     before = [r for x in s.carried for r in _spread(c, x.before, x.inside)]
     uniform = [not isinstance(x.inside, Value) for x in s.carried for _ in range(len(_spread(c, x.before, x.inside)))]
+
+    c.last[s.var] = s.start + (s.stop - s.start - 1) // s.step * s.step
 
     def once(var: Reg, registers: list[Reg]) -> list[Reg]:
         c.variables[s.var] = var

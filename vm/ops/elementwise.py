@@ -104,12 +104,12 @@ class Unary(Op):
 
 
 def _sigmoid(x: Carrier) -> Carrier:
-    return cast(Carrier, 1.0 / (1.0 + np.exp(-x.astype(np.float64))))
+    return (1.0 / (1.0 + np.exp(-x.astype(np.float64)))).astype(np.float32)
 
 
 _UNARY: dict[str, Callable[[Carrier], Carrier]] = {
     "neg": np.negative, "abs": np.abs, "not": np.invert, "exp": np.exp, "exp2": np.exp2, "log": np.log, "log2": np.log2,
-    "sqrt": np.sqrt, "rsqrt": lambda x: 1.0 / np.sqrt(x.astype(np.float64)), "sin": np.sin, "cos": np.cos,
+    "sqrt": np.sqrt, "rsqrt": lambda x: (1.0 / np.sqrt(x.astype(np.float64))).astype(np.float32), "sin": np.sin, "cos": np.cos,
     "tanh": np.tanh, "sigmoid": _sigmoid, "floor": np.floor, "ceil": np.ceil, "round": np.rint,
 }  # fmt: skip
 
@@ -151,7 +151,7 @@ class Binary(Op):
             if self.kind in ("shl", "shr"):
                 result = _shift(self.kind, x, y, cast(Int, dtype).bits)
         if self.kind in COMPARISONS or isinstance(dtype, Bool):
-            return cast(Carrier, result)
+            return result
         return wrap(result, dtype) if isinstance(dtype, Int) else dtype.round(result, overflow="ieee")
 
 

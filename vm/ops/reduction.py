@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -57,8 +56,8 @@ class Reduce(Op):
                 return dtype.round(x.sum(axis=self.dim, keepdims=self.keepdim, dtype=np.float64), overflow="ieee")
         if self.kind == "sum":
             return wrap(x.sum(axis=self.dim, keepdims=self.keepdim), cast(Int, dtype))
-        fold: Callable[..., Carrier] = {"max": np.max, "min": np.min, "any": np.any, "all": np.all}[self.kind]
-        return cast(Carrier, fold(x, axis=self.dim, keepdims=self.keepdim))
+        fold = {"max": np.maximum, "min": np.minimum, "any": np.logical_or, "all": np.logical_and}[self.kind]
+        return cast(Carrier, fold.reduce(x, axis=self.dim, keepdims=self.keepdim))
 
     def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         if operands[0] is None:
