@@ -18,7 +18,7 @@ def spell(layout: Layout) -> str:
             return str(layout)
         inner = factor * inner
         texts.insert(0, text)
-    return " * ".join(texts) if texts and inner == layout else str(layout)
+    return " * ".join(texts) if texts else str(layout)
 
 
 def _innermost(left: set[Digit], inner: Layout, rank: int) -> tuple[Layout, str]:

@@ -56,10 +56,10 @@ def reshape(x: Layout, old: tuple[int, ...], new: tuple[int, ...]) -> Layout:
     if prod(old) != prod(new):
         raise LayoutError(f"{old} and {new} hold different numbers of elements: {prod(old)} and {prod(new)}")
     _within(x, old)
-    flat = x @ strided(old, _strides(old, column=False), "flat")
-    numbered = strided(new, _strides(new, column=False), "flat")
-    apart = flat @ numbered.rename(**{f"d{k}": f"new{k}" for k in range(len(new))})
-    return apart.rename(**{f"new{k}": f"d{k}" for k in range(len(new))})
+    flat = x @ strided(old, _strides(old, column=False), "_flat")
+    numbered = strided(new, _strides(new, column=False), "_flat")
+    apart = flat @ numbered.rename(**{f"d{k}": f"_new{k}" for k in range(len(new))})
+    return apart.rename(**{f"_new{k}": f"d{k}" for k in range(len(new))})
 
 
 def _within(x: Layout, shape: tuple[int, ...]) -> None:

@@ -136,6 +136,15 @@ def test_join_is_composition_or_an_error(a: tuple[Digit, ...], b: tuple[Digit, .
     assert set(joined.points(*mine, *theirs)) == want
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_only_the_common_part_meets(swapped: bool) -> None:
+    """{0, 1, 8, 9} and {0 .. 3, 8 .. 11}: neither side's digits hold the other's."""
+    few = Layout((Digit.make(2, {"d0": 1, "reg": 1}), Digit.make(2, {"d0": 8, "reg": 2})))
+    many = Layout((Digit.make(4, {"d0": 1, "mem": 1}), Digit.make(2, {"d0": 8, "mem": 4})))
+    joined = many @ few if swapped else few @ many
+    assert set(joined.points("reg", "mem")) == {(0, 0), (1, 1), (2, 4), (3, 5)}
+
+
 def test_a_join_without_common_digits_says_what_to_do() -> None:
     with pytest.raises(LayoutError, match="convert through memory"):
         _ = (spatial(2) * local(3)) @ (spatial(3) * local(2)).rename(lane="there", reg="slot")

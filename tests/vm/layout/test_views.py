@@ -223,14 +223,17 @@ def test_address_never_drops_a_register() -> None:
 
 
 numbers = st.sampled_from((1, 2, 3, 4, 6, 8, 16))
-transfers = st.lists(
+transfer_digits = st.lists(
     st.builds(
         Digit.make,
         st.sampled_from((2, 3, 4)),
         st.dictionaries(st.sampled_from(("lane", "reg", "mem")), numbers, min_size=1, max_size=3),
     ),
-    max_size=4,
-).map(lambda ds: Layout(tuple(ds)))
+    max_size=3,
+)
+transfers = st.builds(
+    lambda run, others: Layout((Digit.make(run, {"reg": 1, "mem": 1}), *others)), st.integers(1, 6), transfer_digits
+)
 
 
 def longest_run(points: Points, size: int) -> int:
