@@ -99,9 +99,6 @@ class _Verifier:
     def layout(self, value: Value) -> None:
         """Each element is in some register of some lane, and no register holds two."""
         kind = value.type
-        self.check(
-            kind.packing is None or kind.packing.bits == kind.dtype.bits, f"{value}: its packing is of another width"
-        )
         if kind.layout is None:
             return
         dims = tuple(f"d{k}" for k in range(len(kind.shape)))
