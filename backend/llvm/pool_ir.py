@@ -2,8 +2,7 @@
 
 The pool has up to 255 workers beside the calling thread. Each owns a slot of one cache line: a ticket (a counter that
 the caller raises to hand out work) and a flag that says that the worker sleeps. A worker that finds its ticket raised
-runs its range and lowers `pending`. Both sides first spin for a few hundred pauses, then sleep: spinning longer wins
-nothing on an idle machine and costs the other threads their core on a busy one.
+runs its range and lowers `pending`. Both sides first spin for up to a tenth of a millisecond, then sleep.
 
 A sleeper sets its flag, then looks at the word once more; a waker changes the word, then looks at the flag. All four
 accesses are sequentially consistent, so at least one of the two sees the other, and no wake-up is lost.
@@ -19,7 +18,11 @@ from typing import Literal
 __all__ = ["MAX_THREADS", "Waiting", "pool_ir"]
 
 MAX_THREADS = 256
-_SPINS = 300
+# Pauses of about 55 ns (Zen 5). A worker spins over the gaps between the kernels of one model, a caller over the
+# unevenness of the ranges. On a quiet machine of two processors, 20 µs after a call, handing over then costs 2 µs;
+# with 300 pauses each it costs 55 µs, for the worker has gone to sleep. More than this wins nothing.
+_WORKER_SPINS = 1000
+_CALLER_SPINS = 2000
 
 Waiting = Literal["futex", "poll", "none"]
 """How a thread sleeps: in the kernel on a word (Linux), by looking every 50 µs (other POSIX systems), or not at all
@@ -27,7 +30,8 @@ because there are no threads and every call runs all blocks itself.
 """
 
 _CORE = """
-%slot = type { i32, i32, i64, i64, [40 x i8] }       ; ticket, asleep, begin, end; a whole cache line
+; ticket, asleep, begin, end, thread, 1 + the processor it keeps off (0: none); a whole cache line
+%slot = type { i32, i32, i64, i64, i32, i32, [32 x i8] }
 @slots = internal global [$MAX x %slot] zeroinitializer, align 64
 @pending = internal global i32 0, align 64           ; ranges handed out and not finished
 @waiting = internal global i32 0                     ; 1 while the caller sleeps on @pending
@@ -57,7 +61,7 @@ define void @bw_pool_forked() {
 }
 
 ; Returns once the word differs from %old. %flag is nonzero while this thread may be asleep.
-define internal void @await_change(ptr %word, i32 %old, ptr %flag) {
+define internal void @await_change(ptr %word, i32 %old, ptr %flag, i32 %spins) {
 entry:
   br label %spin
 spin:
@@ -68,7 +72,7 @@ spin:
 again:
   $PAUSE
   %n1 = add i32 %n, 1
-  %more = icmp ult i32 %n1, $SPINS
+  %more = icmp ult i32 %n1, %spins
   br i1 %more, label %spin, label %sleep
 sleep:
   store atomic i32 1, ptr %flag seq_cst, align 4
@@ -98,10 +102,11 @@ entry:
   %flag = getelementptr %slot, ptr %slot, i32 0, i32 1
   %begin_at = getelementptr %slot, ptr %slot, i32 0, i32 2
   %end_at = getelementptr %slot, ptr %slot, i32 0, i32 3
+  call void @introduce(ptr %slot)
   br label %loop
 loop:
   %seen = phi i32 [ 0, %entry ], [ %seen1, %next ]
-  call void @await_change(ptr %slot, i32 %seen, ptr %flag)
+  call void @await_change(ptr %slot, i32 %seen, ptr %flag, i32 $WORKER_SPINS)
   %seen1 = add i32 %seen, 1
   %body = load ptr, ptr @work_body
   %args = load ptr, ptr @work_args
@@ -185,6 +190,7 @@ loop:
   %wake = icmp ne i32 %asleep, 0
   br i1 %wake, label %rouse, label %next
 rouse:
+  call void @steer(ptr %slot)
   call void @wake_on(ptr %slot)
   br label %next
 next:
@@ -199,7 +205,7 @@ join:
   %all = icmp eq i32 %left, 0
   br i1 %all, label %done, label %hold
 hold:
-  call void @await_change(ptr @pending, i32 %left, ptr @waiting)
+  call void @await_change(ptr @pending, i32 %left, ptr @waiting, i32 $CALLER_SPINS)
   br label %join
 done:
   ret void
@@ -265,6 +271,57 @@ done:
 
 _FUTEX = """
 declare i64 @syscall(i64, ...)
+declare i32 @getpid()
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @sched_setaffinity(i32, i64, ptr)
+@allowed = internal global [16 x i64] zeroinitializer, align 64  ; the processors that workers may use
+
+; A new worker says which thread it is, so that others can steer it.
+define internal void @introduce(ptr %slot) {
+  %process = call i32 @getpid()
+  call i32 @sched_getaffinity(i32 %process, i64 128, ptr @allowed)   ; not the maker's: it may be bound to a processor
+  call i32 @sched_setaffinity(i32 0, i64 128, ptr @allowed)
+  %id = call i64 (i64, ...) @syscall(i64 $GETTID)
+  %id32 = trunc i64 %id to i32
+  %at = getelementptr %slot, ptr %slot, i32 0, i32 4
+  store atomic i32 %id32, ptr %at release, align 4
+  ret void
+}
+
+; Keeps a sleeping worker off the caller's processor. On some machines (virtual ones above all) the system wakes a
+; thread on its waker's processor though others are idle, and there it would wait until the caller's range is done.
+define internal void @steer(ptr %slot) {
+entry:
+  %mask = alloca [16 x i64], align 8
+  %id_at = getelementptr %slot, ptr %slot, i32 0, i32 4
+  %off_at = getelementptr %slot, ptr %slot, i32 0, i32 5
+  %id = load atomic i32, ptr %id_at acquire, align 4
+  %off = load i32, ptr %off_at
+  %here = call i32 @sched_getcpu()
+  %next = add i32 %here, 1
+  %same = icmp eq i32 %off, %next
+  %far = icmp ugt i32 %here, 1023
+  %idle = or i1 %same, %far
+  br i1 %idle, label %done, label %move
+move:
+  %masked = load [16 x i64], ptr @allowed
+  store [16 x i64] %masked, ptr %mask
+  %number = lshr i32 %here, 6
+  %word = getelementptr i64, ptr %mask, i32 %number
+  %inside = and i32 %here, 63
+  %inside64 = zext i32 %inside to i64
+  %bit = shl i64 1, %inside64
+  %others = xor i64 %bit, -1
+  %before = load i64, ptr %word
+  %after = and i64 %before, %others
+  store i64 %after, ptr %word
+  call i32 @sched_setaffinity(i32 %id, i64 128, ptr %mask)   ; refused when no processor is left, which is right
+  store i32 %next, ptr %off_at
+  br label %done
+done:
+  ret void
+}
 define internal void @sleep_on(ptr %word, i32 %old) {
   call i64 (i64, ...) @syscall(i64 $FUTEX, ptr %word, i64 128, i32 %old, ptr null, ptr null, i64 0)
   ret void
@@ -276,6 +333,12 @@ define internal void @wake_on(ptr %word) {
 """
 
 _POLL = """
+define internal void @introduce(ptr %slot) {
+  ret void
+}
+define internal void @steer(ptr %slot) {
+  ret void
+}
 declare i32 @usleep(i32)
 define internal void @sleep_on(ptr %word, i32 %old) {
   call i32 @usleep(i32 50)
@@ -321,7 +384,9 @@ def pool_ir(triple: str, waiting: Waiting) -> str:
         "$SIGNALS": ", ".join([f"i64 {~faults}"] + ["i64 -1"] * 15),
         "$SIG_BLOCK": "0" if linux else "1",
         "$FUTEX": "202" if x86 else "98",
-        "$SPINS": str(_SPINS),
+        "$GETTID": "186" if x86 else "178",
+        "$WORKER_SPINS": str(_WORKER_SPINS),
+        "$CALLER_SPINS": str(_CALLER_SPINS),
         "$MAX": str(MAX_THREADS),
     }
     for word, meaning in words.items():

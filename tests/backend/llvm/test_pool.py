@@ -10,7 +10,6 @@ import time
 
 import numpy as np
 import pytest
-
 from bitwright.backend.cache import Cache, default_cache
 from bitwright.backend.llvm import pool
 from bitwright.backend.llvm.build import assemble, load
@@ -176,6 +175,25 @@ def test_several_callers_at_once(any_pool):
     for caller in callers:
         caller.join(timeout=60)
     assert all((a == 3000).all() for a in arrays)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="affinity")
+def test_the_caller_and_the_workers_keep_off_each_other(process_pool):
+    processors = os.sched_getaffinity(0)
+    counters, ids = np.zeros(2, np.int32), np.zeros(2, np.int32)
+    process_pool.set_threads(2)
+    process_pool("count", counters, 2)
+    try:
+        for processor in sorted(processors):
+            os.sched_setaffinity(0, {processor})
+            time.sleep(0.005)  # the worker falls asleep
+            process_pool("count", counters, 2)
+            process_pool("who", ids, 2)
+            if len(processors) > 1:
+                assert os.sched_getaffinity(ids[1]) == processors - {processor}
+    finally:
+        os.sched_setaffinity(0, processors)
+    assert (counters == len(processors) + 1).all()
 
 
 def test_calls_within_calls(any_pool):
