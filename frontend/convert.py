@@ -159,18 +159,21 @@ class _Converter:
             case "return":
                 return syntax.Return(span=span)
             case "while":
-                body = self.suite(_tree(parts[1]))
-                return syntax.While(self.expression(parts[0]), body, span=span.to(body[-1].span))
-            case "for":
                 body = self.suite(_tree(parts[2]))
-                target = self.target(parts[0])
-                return syntax.For(target, self.expression(parts[1]), body, span=span.to(body[-1].span))
+                header = span.to(self.span(_token(parts[1])))
+                return syntax.While(self.expression(parts[0]), body, header=header, span=span.to(body[-1].span))
+            case "for":
+                body = self.suite(_tree(parts[3]))
+                target, iterable = self.target(parts[0]), self.expression(parts[1])
+                header = span.to(self.span(_token(parts[2])))
+                return syntax.For(target, iterable, body, header=header, span=span.to(body[-1].span))
             case "if":
-                return self.branch(span, parts[0], parts[1], parts[2])
+                return self.branch(span, parts)
         raise AssertionError(f"the grammar has no statement {tree.data}")
 
-    def branch(self, span: Span, test: Raw | Token, then: Raw | Token, orelse: Raw | Token | None) -> syntax.If:
-        """An `if`, or an `elif` and what follows it."""
+    def branch(self, span: Span, parts: Sequence[Raw | Token]) -> syntax.If:
+        """An `if`, or an `elif` and what follows it: its parts are the test, the colon, the block and the rest."""
+        test, colon, then, orelse = parts
         body = self.suite(_tree(then))
         rest: tuple[Statement, ...] = ()
         where = NOWHERE
@@ -179,9 +182,10 @@ class _Converter:
             if orelse.data == "else":
                 rest = self.suite(_tree(orelse.children[1]))
             else:
-                rest = (self.branch(self.span(orelse), *orelse.children[1:]),)
+                rest = (self.branch(self.span(orelse), orelse.children[1:]),)
         end = (rest or body)[-1].span
-        return syntax.If(self.expression(test), body, rest, else_span=where, span=span.to(end))
+        header = span.to(self.span(_token(colon)))
+        return syntax.If(self.expression(test), body, rest, header=header, else_span=where, span=span.to(end))
 
     def target(self, raw: Raw | Token) -> syntax.Name:
         """The one name that a statement sets."""

@@ -112,7 +112,8 @@ class _Printer:
     def kernel(self, kernel: Kernel, end: float) -> None:
         """A kernel; the next one begins at line `end`."""
         for decorator in kernel.decorators:
-            self.put_with_comments(write_lines("@", decorator, "", 0), 0, decorator.span)
+            self.put_with_comments([f"@{write(decorator)}"], 0, decorator.span)
+            self.last_line = inf
         header = kernel.header
         flat = f"def {kernel.name}({', '.join(_parameters(kernel))}):"
         inside = self.comments and header.line <= self.comments[0].span.line < header.end_line
@@ -178,13 +179,13 @@ class _Printer:
     def compound(self, statement: For | While | If, indentation: int, end: float) -> None:
         span = statement.span
         match statement:
-            case For(target, iterable, body):
+            case For(target, iterable, body, header):
                 lines = write_lines(f"for {target.name} in ", iterable, ":", indentation)
-                self.put_with_comments(lines, indentation, _header(span, iterable.span))
+                self.put_with_comments(lines, indentation, header)
                 self.nested(body, indentation, span, end)
-            case While(test, body):
+            case While(test, body, header):
                 lines = write_lines("while ", test, ":", indentation)
-                self.put_with_comments(lines, indentation, _header(span, test.span))
+                self.put_with_comments(lines, indentation, header)
                 self.nested(body, indentation, span, end)
             case If():
                 self.branch("if ", statement, indentation, end, span)
@@ -194,7 +195,7 @@ class _Printer:
     def branch(self, word: str, statement: If, indentation: int, end: float, owner: Span) -> None:
         """An `if` or `elif` and everything that hangs on it. `owner` is the place of the first `if`."""
         lines = write_lines(word, statement.test, ":", indentation)
-        self.put_with_comments(lines, indentation, _header(statement.span, statement.test.span))
+        self.put_with_comments(lines, indentation, statement.header)
         where = statement.else_span
         self.nested(statement.then, indentation, owner, where.line if statement.orelse else end)
         match statement.orelse:
@@ -205,11 +206,6 @@ class _Printer:
             case orelse:
                 self.put_with_comments(["else:"], indentation, where)
                 self.nested(orelse, indentation, owner, end)
-
-
-def _header(statement: Span, last: Span) -> Span:
-    """The place of a compound statement's header, whose last part is at `last`."""
-    return NOWHERE if statement is NOWHERE or last is NOWHERE else statement.to(last)
 
 
 def _simple(statement: Assign | AugAssign | ExprStatement | Pass | Return | Assert, indentation: int) -> list[str]:

@@ -127,7 +127,10 @@ class _Reader:
         if self.tokens[index].type != "_INDENT":
             return self._recover(start, index, message, hint)
         self.problems.add(message, hint, token_span(self.source, self.tokens[index]))
-        self.skipped_ends.add(self._end_of_block(index))
+        end = self._end_of_block(index)
+        if self.depth == 0:
+            return end + 1
+        self.skipped_ends.add(end)
         return index + 1
 
     def _missing_block(self, index: int) -> None:

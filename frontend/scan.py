@@ -39,7 +39,7 @@ _LEXEME = re.compile(
 
 # A line that cannot continue an expression. Inside brackets it proves that a bracket was left open above it.
 _STATEMENT_LINE = re.compile(
-    r"[ ]*(?:(?:def|return|assert|pass|while|elif|import|class)\b|@|(?:for|if|else)\b[^\n]*:[ ]*(?:\#[^\n]*)?$)",
+    r"[ ]*(?:(?:def|return|assert|pass|while|elif|import|class)\b|(?:else|(?:for|if)\b[^\n]*):[ ]*(?:\#[^\n]*)?$)",
     re.MULTILINE,
 )
 _FIRST_LINE = re.compile(r"^([ ]*)[^\s#]", re.MULTILINE)

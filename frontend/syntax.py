@@ -213,31 +213,34 @@ class ExprStatement(Node):
 
 @dataclass(frozen=True)
 class For(Node):
-    """`for target in iterable:`."""
+    """`for target in iterable:`. `header` is the place of everything up to the colon."""
 
     target: Name
     iterable: Expression
     body: tuple[Statement, ...]
+    header: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class While(Node):
-    """`while test:`."""
+    """`while test:`. `header` is the place of everything up to the colon."""
 
     test: Expression
     body: tuple[Statement, ...]
+    header: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class If(Node):
     """`if test:`, with `else:` when `orelse` is not empty. An `elif` is an `If` alone in `orelse`.
 
-    `else_span` is the place of the word `else` or `elif`.
+    `header` is the place of everything up to the colon, `else_span` that of the word `else` or `elif`.
     """
 
     test: Expression
     then: tuple[Statement, ...]
     orelse: tuple[Statement, ...] = ()
+    header: Span = field(default=NOWHERE, compare=False, repr=False)
     else_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
