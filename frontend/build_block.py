@@ -86,8 +86,7 @@ class Builder:
         try:
             yield
         except RULES as error:
-            hint = error.hint if isinstance(error, TypeRuleError) else ""
-            raise Mistake(self.readable(str(error)), self.readable(hint), span) from error
+            raise Mistake(self.readable(str(error)), self.readable(_hint(error)), span) from error
 
     @contextmanager
     def statement(self) -> Iterator[None]:
@@ -160,6 +159,22 @@ class Builder:
                 block[index] = Let(named, found.op, found.span)
                 return named
         return value
+
+
+def _hint(error: Exception) -> str:
+    """What to do about something that the machine does not take."""
+    match error:
+        case TypeRuleError() if error.hint:
+            return error.hint
+        case StorageError():
+            return 'storage is written like tiled("local(32, 1) * spatial(1, 16)", container=8, planes=[2, 1])'
+        case LayoutError():
+            return 'layouts are products such as "spatial(8, 4) * local(1, 2)"'
+        case DTypeError():
+            return "element types are named like u3, i8, f6e3m2, bf16 and nf4"
+        case ExprError():
+            return "use numbers for which this has a value of 64 bits"
+    return "look at the types of the operands"
 
 
 def check_tile(kind: TileType, span: Span) -> None:

@@ -78,8 +78,10 @@ def _merge_name(name: str, ways: list[tuple[Scope, list[Statement]]], span: Span
     if same(x, y):
         b.scope.bind(name, x)
         return None
-    if isinstance(x, float) and not isinstance(y, float):  # the other branch says of what dtype the number is
-        y_bound = bound_value(y, b, name, span)
+    unchanged = name in b.scope.names and same(y, b.scope.names[name])
+    if unchanged or (isinstance(x, float) and not isinstance(y, float)):  # the other one says of what type it is
+        with _into(b, orelse_block):
+            y_bound = bound_value(y, b, name, span)
         with _into(b, then_block):
             x_bound = follow(x, y_bound, b, name, span)
     else:
