@@ -19,8 +19,8 @@ __all__ = ["host_features", "named_features", "start_llvm"]
 # sahf, so nothing can be learnt of them.
 _SYSTEM_NAMES = """
 cldemote clwb clflushopt clzero cx16 enqcmd fsgsbase hreset invpcid kl lwp movdir64b movdiri mwaitx pconfig pku
-prefetchi prfchw ptwrite rdpid rdpru rdrnd rdseed rtm sahf serialize sgx shstk tsxldtrk uintr usermsr waitpkg wbnoinvd widekl
-xsave xsavec xsaveopt xsaves
+prefetchi prfchw ptwrite rdpid rdpru rdrnd rdseed rtm sahf serialize sgx shstk tsxldtrk uintr usermsr waitpkg
+wbnoinvd widekl xsave xsavec xsaveopt xsaves
 """
 _SYSTEM = frozenset(_SYSTEM_NAMES.split())
 

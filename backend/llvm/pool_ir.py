@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from .float_mode import float_mode
+
 __all__ = ["MAX_THREADS", "Waiting", "pool_ir"]
 
 MAX_THREADS = 256
@@ -349,37 +351,20 @@ define internal void @wake_on(ptr %word) {
 }
 """
 
-_X86_FLOAT = """
-declare void @llvm.x86.sse.stmxcsr(ptr)
-declare void @llvm.x86.sse.ldmxcsr(ptr)
-declare void @llvm.x86.sse2.pause()
-"""
-
-# Kernels keep subnormal numbers and round to nearest. The calling thread may have been told otherwise (one library
-# built with fast mathematics is enough), and threads inherit the mode from their maker, so it is set and put back.
-_X86_SAVE = """%saved = alloca i32
-  %usual = alloca i32
-  call void @llvm.x86.sse.stmxcsr(ptr %saved)
-  store i32 8064, ptr %usual
-  call void @llvm.x86.sse.ldmxcsr(ptr %usual)"""
-_X86_RESTORE = "call void @llvm.x86.sse.ldmxcsr(ptr %saved)"
-_X86_WORKER = """%usual = alloca i32
-  store i32 8064, ptr %usual
-  call void @llvm.x86.sse.ldmxcsr(ptr %usual)"""
-
 
 def pool_ir(triple: str, waiting: Waiting) -> str:
     """The module text: @bw_parallel, @bw_pool_limit (threads that may work at once) and @bw_pool_forked."""
     x86 = triple.startswith("x86_64")
     text = _NO_THREADS if waiting == "none" else _CORE + (_FUTEX if waiting == "futex" else _POLL)
-    text += _ENTRY + (_X86_FLOAT if x86 else "")
+    mode = float_mode(triple)
+    text += _ENTRY + mode.declarations + ("declare void @llvm.x86.sse2.pause()\n" if x86 else "")
     # Workers block all signals, so that handlers run in the threads that expect them; faults of their own excepted.
     faults = sum(1 << (number - 1) for number in (4, 5, 7, 8, 11))
     linux = "linux" in triple
     words = {
-        "$SAVE_FLOAT": _X86_SAVE if x86 else "",
-        "$RESTORE_FLOAT": _X86_RESTORE if x86 else "",
-        "$WORKER_FLOAT": _X86_WORKER if x86 else "",
+        "$SAVE_FLOAT": mode.save,
+        "$RESTORE_FLOAT": mode.restore,
+        "$WORKER_FLOAT": mode.usual,
         "$PAUSE": "call void @llvm.x86.sse2.pause()" if x86 else "",
         "$SIGNALS": ", ".join([f"i64 {~faults}"] + ["i64 -1"] * 15),
         "$SIG_BLOCK": "0" if linux else "1",
