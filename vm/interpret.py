@@ -9,7 +9,7 @@ bounds, reads of memory that nobody wrote, races between lanes or blocks, a dead
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -39,6 +39,7 @@ from .ir import (
 from .memory_model import Copies, GlobalArray, SharedTile
 from .memory_order import BlockOrder
 from .ops import Lock, Release, Store
+from .text_op import pieces
 
 __all__ = ["InterpretError", "interpret"]
 
@@ -313,17 +314,10 @@ def describe(s: Statement) -> str:
     match s:
         case Let():
             bound = "" if s.result is None else f"{s.result} = "
-            return f"{bound}{type(s.op).__name__.lower()}({', '.join(_field(s.op, f.name) for f in fields(s.op))})"
+            return bound + "".join(map(str, pieces(s.op)))
         case For():
             return f"for {s.var} in range({s.start}, {s.stop}, {s.step})"
         case While():
             return f"while {s.condition}"
         case If():
             return f"if {s.condition}"
-
-
-def _field(op: Op, name: str) -> str:
-    x = getattr(op, name)
-    if isinstance(x, tuple):
-        return f"[{', '.join(map(str, x))}]"
-    return repr(x) if isinstance(x, str) else str(x)

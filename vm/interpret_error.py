@@ -28,7 +28,7 @@ class InterpretError(ValueError):
         statement: str = "",
         span: Span | None = None,
     ) -> None:
-        where = f"in block {list(block)}, in the statement `{statement}`"
+        where = f"{f'in block {list(block)}, ' if block else ''}in the statement `{statement}`"
         notes = (Note(where),) if statement else ()
         super().__init__(str(Problem(message, hint, span or NOWHERE, notes)))
         self.message, self.hint = message, hint
