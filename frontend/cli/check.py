@@ -44,7 +44,7 @@ def check_command(
 
 def _check(name: str, given: Mapping[str, str]) -> set[str]:
     """Check one file; returns which of the given parameters its kernels take."""
-    from ...vm.diagnostic import Diagnostic
+    from ...vm.diagnostic import Diagnostic, Problem
     from ..build import build
     from ..parse import parse
     from .files import read_program, shown_name
@@ -52,7 +52,7 @@ def _check(name: str, given: Mapping[str, str]) -> set[str]:
 
     kernels = parse(read_program(name), shown_name(name)).kernels
     used: set[str] = set()
-    problems = []
+    problems: list[Problem] = []
     built = 0
     for kernel in kernels:
         own = {key: text for key, text in given.items() if key in takes(kernel)}

@@ -6,10 +6,9 @@ where a package is missing or broken.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
-from click import Context
 from typer.core import TyperGroup
 
 from .cache import cache_command
@@ -26,12 +25,13 @@ __all__ = ["app", "main"]
 class _Commands(TyperGroup):
     """The group of all commands: it turns what a user did wrong into a message."""
 
-    def invoke(self, ctx: Context) -> object:
+    def invoke(self, ctx: object) -> object:
+        context = cast(typer.Context, ctx)  # of Click, or of Typer's own copy of it, depending on Typer's version
         try:
-            result: object = super().invoke(ctx)
+            result: object = super().invoke(context)
             return result
         except Exception as error:
-            if ctx.params.get("traceback") or not is_users(error):
+            if context.params.get("traceback") or not is_users(error):
                 raise
             show_error(error)
             raise typer.Exit(1) from None
