@@ -1,0 +1,32 @@
+"""bitwright: a tensor-compiler virtual machine for arbitrary bit widths.
+
+    import bitwright as bw
+
+    q = bw.quantize(w, "u3", group=128)      # w[N, K] -> QTensor
+    y = bw.linear(x, q)                      # x[M, K] -> y[M, N]
+    k = bw.compile("kernel.bw", W="u3")      # a kernel of your own; k(x, w, y)
+"""
+
+from .backend.lane.simulate import LaneError
+from .backend.target import Target, target
+from .frontend.importers.gguf import load_qtensor as load_gguf
+from .frontend.importers.safetensors import QTensorFileError, load
+from .frontend.jit import Jit, jit
+from .frontend.kernel import Kernel, compile, simulate
+from .frontend.linear import LinearError, linear, linear_kernel
+from .frontend.quantize import quantize
+from .frontend.tensor import QTensor
+from .vm.bits import pack, unpack
+from .vm.diagnostic import Diagnostic
+from .vm.dtypes import codebook, dtype, float_dtype
+from .vm.formats import Format
+from .vm.interpret import InterpretError, interpret
+from .vm.layout.text import layout
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError", "QTensor", "QTensorFileError",
+    "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout", "linear", "linear_kernel", "load",
+    "load_gguf", "pack", "quantize", "simulate", "target", "unpack",
+]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..vm.call_arguments import is_buffer
 from ..vm.dtypes import Bool, Codebook, DType, Float, Int
 from ..vm.expr import Const, Expr, Var, ceildiv, const
 from ..vm.ir import Array, Op, Program, Shared, Value, walk
@@ -32,11 +33,6 @@ def element_codes(dtype: DType) -> tuple[tuple[int, int], ...]:
             return ((_FLOAT8[dtype.name], 8), (_UINT, 8))
         case Float() | Codebook():
             return ((_UINT, dtype.bits),)
-
-
-def is_buffer(array: Array) -> bool:
-    """Whether the array is passed as bytes: fields of fewer than 8 bits, or storage of its own."""
-    return array.storage is not None or (array.dtype.bits < 8 and not isinstance(array.dtype, Bool))
 
 
 def buffer_bytes(array: Array) -> Expr:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from ..vm.call_arguments import is_buffer
 from ..vm.ir import Let, Program, walk
 from ..vm.ops import Load
-from .interface import is_buffer
 from .llvm.build import assembly
 from .pipeline import Compiled
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.cache import default_cache
-from ..backend.lane.text import print_function
+from ..backend.lane.simulate import simulate as run_lanes
+from ..backend.lane.text import render
 from ..backend.llvm.build import assembly, load
 from ..backend.llvm.entry import make_function
 from ..backend.llvm.pool import parallel_address
@@ -25,8 +28,10 @@ from ..backend.report import report
 from ..backend.target import Target
 from ..backend.target import target as find_target
 from ..vm.bits import pack
+from ..vm.call_arguments import Argument, bind
 from ..vm.diagnostic import Diagnostic, Problem
 from ..vm.dtypes import Codebook
+from ..vm.expr import evaluate
 from ..vm.ir import Program
 from ..vm.text import print_program
 from .build import ParameterValue, build
@@ -167,7 +172,7 @@ class Kernel:
                 return print_program(self.program)
             case "lane":
                 assert self.compiled.function is not None
-                return print_function(self.compiled.function)
+                return render(self.compiled.function)
             case "llvm":
                 return self.compiled.ir
             case "asm":
@@ -189,6 +194,21 @@ class Kernel:
         if array.storage is not None:
             return array.storage.pack(codes)
         return pack(codes.reshape(-1), array.dtype.bits)
+
+
+def simulate(kernel: Kernel, *arguments: Argument, sizes: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Runs the kernel's lane code in the simulator: what `kernel(*arguments)` does, lane by lane, with every access checked.
+
+    Works for targets that this machine cannot run.  Arrays are NumPy arrays, written in place.  Raises LaneError for
+    accesses outside an array, races and misalignment, and InterpretError for arguments that do not fit.
+    """
+    program, function = kernel.program, kernel.compiled.function
+    assert function is not None
+    call = bind(program, arguments, sizes, set())
+    plain = [_plain(a) for a in arguments]
+    slots = [a if isinstance(a, np.ndarray | int | float) else 0 for a in plain]
+    extents = [evaluate(n, call.scalars) for n in program.grid]
+    run_lanes(function, [*slots, *(call.scalars[v] for v in program.sizes)], prod(extents))
 
 
 def _plain(argument: object) -> object:

@@ -8,9 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend.target import Target, target
+from ..backend.target import Target
+from ..backend.target import target as find_target
+from ..vm.dtypes import DType
 from .kernel import Kernel, KernelSource
-from .library.plan import ACTIVATION_GROUP, ROWS, Activations, Prepared, library, linear_kernel, prepare
+from .library.plan import ROWS, Activations, Prepared, activation_group, library, prepare, prepared_kernel
+from .quantize import quantize
 from .tensor import QTensor
 
 Floats = NDArray[np.float32]
@@ -39,7 +42,7 @@ def linear(
     mode: Activations = "f32" if activations == "auto" else activations
     if mode not in ("f32", "int8"):
         raise LinearError(f'activations={activations!r}: choose "auto", "f32" or "int8"')
-    here = target("cpu")
+    here = find_target("cpu")
     prepared = prepare(q, mode, here)
     y = np.empty((rows.shape[0], q.shape[0]), np.float32)
     if rows.shape[0]:
@@ -59,9 +62,25 @@ def run(p: Prepared, mode: Activations, x: Floats, bias: Floats | None, y: Float
         count = left // step * step
         if count:
             part = slice(start, start + count)
-            kernel = linear_kernel(p, mode, step, bias is not None, here)
+            kernel = prepared_kernel(p, mode, step, bias is not None, here)
             kernel.function(*(a[part] for a in inputs), p.weights, p.scales, p.zeros, offsets, y[part])
             start, left = start + count, left - count
+
+
+def linear_kernel(
+    element: str | DType, group: int = 128, m: int = 1, activations: Literal["f32", "int8"] = "f32",
+    target: str = "cpu", zero_point: bool | None = None, n: int = 4096, k: int = 4096,
+) -> Kernel:  # fmt: skip
+    """The kernel that `linear` runs for `m` rows at a time (1, 2, 4 or 8) and weights [n, k] of this element type.
+
+    To look at (`.source("asm")`, `.report()`) or to call by hand; its arguments are those of `library/linear.bw`.
+    """
+    if m not in ROWS:
+        raise LinearError(f"m={m}: kernels take {', '.join(map(str, ROWS))} rows at a time")
+    weights = np.random.default_rng(0).standard_normal((n, k), np.float32)
+    where = find_target(target)
+    q = quantize(weights, element, group=group, zero_point=zero_point)
+    return prepared_kernel(prepare(q, activations, where), activations, m, False, where)
 
 
 def _summed(p: Prepared, x: Floats, here: Target) -> tuple[NDArray[np.generic], ...]:
@@ -74,18 +93,12 @@ def _summed(p: Prepared, x: Floats, here: Target) -> tuple[NDArray[np.generic], 
 
 
 def _quantised(p: Prepared, x: Floats, here: Target) -> tuple[NDArray[np.generic], ...]:
-    group = activation_group(p)
+    group = activation_group(p.shape.group)
     groups = p.shape.depth // group
     q = np.empty(x.shape, np.int8)
     step, total = (np.empty((x.shape[0], groups), np.float32) for _ in range(2))
     helper("quantize_rows", here, A=group).function(x, q, step, total)
     return q, step, total
-
-
-def activation_group(p: Prepared) -> int:
-    """Columns of x that share one step: a part of a weight's group."""
-    group = p.shape.group
-    return ACTIVATION_GROUP if group > ACTIVATION_GROUP and group % ACTIVATION_GROUP == 0 else group
 
 
 @lru_cache(maxsize=64)

@@ -36,7 +36,7 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
         match = matching(tile.layout, result_layout(result), len(op.x.type.shape), c.lanes)
         assert match is not None
         table = decode_table(source)
-        loose = (extract(c.b, tile.form.words, tile.form.positions, r, loose=True) for r in match)
+        loose = (extract(c.b, tile.form.words, tile.form.field(r), loose=True) for r in match)
         c.define(result, tuple(c.b.apply("float", c.b.lookup(table, code)) for code in loose))
         return
     random = [None] * tile.registers if op.random is None else aligned(c, op.random, result)

@@ -37,9 +37,9 @@ class Context:
 
     @property
     def table_bits(self) -> int:
-        """The widest code for which a look-up in a table of f32 is one instruction (permutes of one or two registers)."""
+        """The widest code for which a look-up in a table of f32 is a few permutes of registers."""
         if self.lanes % 16 == 0 and self.target.has("avx512f"):
-            return 5
+            return 6
         return 3 if self.lanes % 8 == 0 and self.target.has("avx2") else 0
 
     def index(self, e: Expr) -> Reg:

@@ -7,6 +7,7 @@ f32 and are multiplied by a power of two, which is exact, subnormals included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
@@ -15,29 +16,39 @@ from ...vm.dtypes import Bool, Codebook, DType, Float, Int
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from .encode import encode
+from .swar import extract, move
 
-TABLE_BITS = 5  # 32 entries: one two-register permute on a vector unit
+TABLE_BITS = 6  # 64 entries: two permutes of two registers, and a blend
 
 
 def decode(b: Builder, dtype: DType, code: Reg) -> Reg:
-    """The value of a zero-extended code."""
+    """The value of a zero-extended code in a word of its own."""
+    return decode_field(b, dtype, [code], list(range(dtype.bits)))
+
+
+def decode_field(b: Builder, dtype: DType, words: Sequence[Reg], field: Sequence[int]) -> Reg:
+    """The value of the code whose bits are at the positions `field` of the string `words`."""
+
+    def code(loose: bool = False) -> Reg:
+        return extract(b, words, field, loose)
+
     match dtype:
         case Bool():
-            return b.apply("ne", code, b.i32(0))
+            return b.apply("ne", code(), b.i32(0))
         case Int():
-            return _extend(b, dtype, code)
+            return _extend(b, dtype, code())
         case Float():
             if dtype.name == "f32":
-                return b.apply("float", code)
+                return b.apply("float", code())
             if dtype.name == "f16":
-                return b.apply("f16tof32", code)
+                return b.apply("f16tof32", code(loose=True))
             if dtype.name == "bf16":
-                return b.apply("float", b.apply("shl", code, b.i32(16)))
+                return b.apply("float", move(b, words, zip(field, range(16, 32), strict=True)))
             if dtype.bits <= TABLE_BITS or not _simple(dtype):
-                return table(b, dtype, code)
-            return _place_fields(b, dtype, code)
+                return table(b, dtype, code(loose=True))
+            return _place_fields(b, dtype, words, field)
         case Codebook():
-            return table(b, dtype, code)
+            return table(b, dtype, code(loose=True))
     assert_never(dtype)
 
 
@@ -68,31 +79,24 @@ def _simple(dtype: Float) -> bool:
     return dtype.subnormal and dtype.zero and dtype.exponent >= 1 and dtype.bits <= 16 and dtype.bias < 100
 
 
-def _place_fields(b: Builder, dtype: Float, code: Reg) -> Reg:
+def _place_fields(b: Builder, dtype: Float, words: Sequence[Reg], field: Sequence[int]) -> Reg:
     """sign, exponent, mantissa at an f32's places, times 2^(127 - bias); infinity and NaN are put right after."""
-    magnitude_bits = dtype.exponent + dtype.mantissa
-    magnitude = b.apply("and", code, b.i32((1 << magnitude_bits) - 1)) if dtype.signed else code
-    bits = b.apply("shl", magnitude, b.i32(23 - dtype.mantissa))
+    magnitude = dtype.exponent + dtype.mantissa
+    places = [*range(23 - dtype.mantissa, 23 - dtype.mantissa + magnitude), *([31] if dtype.signed else [])]
+    bits = move(b, words, zip(field, places, strict=True))
     value = b.apply("fmul", b.apply("float", bits), b.f32(2.0 ** (127 - dtype.bias)))
-    value = _specials(b, dtype, magnitude, value)
-    if not dtype.signed:
+    if dtype.specials == "finite":
         return value
-    sign = b.apply("shl", b.apply("and", code, b.i32(1 << magnitude_bits)), b.i32(31 - magnitude_bits))
-    value = b.apply("float", b.apply("or", b.apply("bits", value), sign))
     if dtype.specials == "fnuz":
-        return b.apply("select", b.apply("eq", code, b.i32(1 << magnitude_bits)), _nan(b), value)
-    return value
-
-
-def _specials(b: Builder, dtype: Float, magnitude: Reg, value: Reg) -> Reg:
-    top = (1 << (dtype.exponent + dtype.mantissa)) - 1
+        return b.apply("select", b.apply("eq", bits, b.i32(0x80000000)), _nan(b), value)
+    top = ((1 << magnitude) - 1) << (23 - dtype.mantissa)
+    absolute = b.apply("and", bits, b.i32(0x7FFFFFFF)) if dtype.signed else bits
     if dtype.specials == "fn":
-        return b.apply("select", b.apply("eq", magnitude, b.i32(top)), _nan(b), value)
-    if dtype.specials == "ieee":
-        infinity = ((1 << dtype.exponent) - 1) << dtype.mantissa
-        value = b.apply("select", b.apply("eq", magnitude, b.i32(infinity)), b.f32(float("inf")), value)
-        return b.apply("select", b.apply("slt", b.i32(infinity), magnitude), _nan(b), value)
-    return value
+        return b.apply("select", b.apply("eq", absolute, b.i32(top)), _nan(b), value)
+    infinity = ((1 << dtype.exponent) - 1) << 23
+    # An f32 whose exponent is all ones is what the code means: infinity, or NaN.
+    special = b.apply("float", b.apply("or", bits, b.i32(0x7F800000)))
+    return b.apply("select", b.apply("sle", b.i32(infinity), absolute), special, value)
 
 
 def _nan(b: Builder) -> Reg:

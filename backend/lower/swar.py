@@ -46,13 +46,13 @@ def _travel(b: Builder, word: Reg, distance: int, mask: int) -> Reg:
     return word if mask == arriving else b.apply("and", word, b.i32(mask))
 
 
-def extract(b: Builder, words: Sequence[Reg], positions: Positions, register: int, loose: bool = False) -> Reg:
-    """One element's code, zero-extended to a word of its own; `loose`: the bits above it may be anything.
+def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool = False) -> Reg:
+    """The code whose bits are at the positions `field`, zero-extended to a word of its own; `loose`: the bits above it may be anything.
 
     A table of 2^n entries looks at n bits only, so that a loose code that lies in one piece needs no mask.
     """
-    field = positions[register].tolist()
-    if loose and field == list(range(field[0], field[0] + len(field))) and field[0] // 32 == field[-1] // 32:
+    straight = all(p == field[0] + i for i, p in enumerate(field))
+    if loose and straight and field[0] // 32 == field[-1] // 32:
         return b.apply("lshr", words[field[0] // 32], b.i32(field[0] % 32))
     return move(b, words, zip(field, range(len(field)), strict=True))
 

@@ -18,7 +18,7 @@ from ...vm.ir import TileType
 from ...vm.layout.relation import Layout
 from ..lane.build import Builder
 from ..lane.ir import Reg, Type
-from .decode import decode, encode_exact
+from .decode import decode_field, encode_exact
 from .swar import Positions, dense, extract, insert, repack
 
 
@@ -28,6 +28,10 @@ class Packed:
 
     words: tuple[Reg, ...]
     positions: Positions
+
+    def field(self, register: int) -> list[int]:
+        """Where the bits of one element's code are."""
+        return [int(p) for p in self.positions[register]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,7 @@ class Tile:
     def value(self, b: Builder, register: int) -> Reg:
         """The element as a number."""
         if isinstance(self.form, Packed):
-            return decode(b, self.type.dtype, self.code(b, register))
+            return decode_field(b, self.type.dtype, self.form.words, self.form.field(register))
         return self.form[register]
 
     def values(self, b: Builder) -> tuple[Reg, ...]:
@@ -58,7 +62,7 @@ class Tile:
     def code(self, b: Builder, register: int) -> Reg:
         """The element's code, zero-extended (i32; i64 for 64-bit integers)."""
         if isinstance(self.form, Packed):
-            return extract(b, self.form.words, self.form.positions, register)
+            return extract(b, self.form.words, self.form.field(register))
         return encode_exact(b, self.type.dtype, self.form[register])
 
     def words(self, b: Builder, positions: Positions | None = None) -> tuple[Reg, ...]:

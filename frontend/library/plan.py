@@ -18,6 +18,7 @@ from ...backend.target import Target
 from ...vm.dtypes import Codebook, DType, Float, Int, codebook, dtype
 from ...vm.layout.storage import Packing, Tiled, default_planes
 from ...vm.layout.views import column_local, spatial
+from ..build import ParameterValue
 from ..kernel import Kernel, KernelSource
 from ..tensor import QTensor, value_table
 
@@ -199,7 +200,7 @@ def aligned_copy(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def linear_kernel(p: Prepared, activations: Activations, rows: int, bias: bool, target: Target) -> Kernel:
+def prepared_kernel(p: Prepared, activations: Activations, rows: int, bias: bool, target: Target) -> Kernel:
     """The kernel for `rows` rows at a time."""
     key = (activations, rows, bias)
     if key not in p.kernels:
@@ -209,17 +210,19 @@ def linear_kernel(p: Prepared, activations: Activations, rows: int, bias: bool, 
 
 def _kernel(p: Prepared, activations: Activations, rows: int, bias: bool, target: Target) -> Kernel:
     s, run = p.shape, p.storage.tile_shape[0]
-    group = min(s.group, ACTIVATION_GROUP) if activations == "int8" else s.group
-    if s.group % group:
-        group = s.group
-    parameters: dict[str, object] = {
+    parameters: dict[str, ParameterValue] = {
         "W": p.element, "L": p.storage, "S": p.scale_type, "Z": p.zero_type, "G": s.group, "ZERO": p.zero_mode,
         "BIAS": bias, "BM": rows, "BN": p.storage.tile_shape[1], "BK": run,
         "K": s.depth, "N": s.n, "P": s.columns, "KG": s.depth // s.group,
     }  # fmt: skip
     if activations == "int8":
-        parameters |= {"A": group, "SHIFT": p.shift}
+        parameters |= {"A": activation_group(s.group), "SHIFT": p.shift}
     source = KernelSource(library("linear.bw"), "linear.bw", f"linear_{activations}")
-    return Kernel(source, target, parameters, {"M": rows})  # type: ignore[arg-type]  # values are ParameterValue
+    return Kernel(source, target, parameters, {"M": rows})
+
+
+def activation_group(group: int) -> int:
+    """Columns of x that share one step: a part of a weight's group."""
+    return ACTIVATION_GROUP if group > ACTIVATION_GROUP and group % ACTIVATION_GROUP == 0 else group
 
 
