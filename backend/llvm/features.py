@@ -12,6 +12,8 @@ import re
 
 import llvmlite.binding as llvm
 
+from ..cache import default_cache
+
 __all__ = ["host_features", "named_features", "start_llvm"]
 
 # Features that the code generator never uses unasked. A virtual machine often masks them, and code for a processor that
@@ -40,7 +42,20 @@ def host_features() -> frozenset[str]:
 
 @functools.cache
 def named_features(cpu: str) -> frozenset[str]:
-    """The features of the processor that LLVM calls `cpu` (of this machine's architecture); 25 ms the first time."""
+    """The features of the processor that LLVM calls `cpu` (of this machine's architecture).
+
+    To ask takes 25 ms, so the answer is kept on disk.
+    """
+    cache = default_cache()
+    key = cache.key("features", cpu, llvm.get_process_triple())
+    found = cache.get(key)
+    if found is None:
+        found = " ".join(sorted(_asked(cpu))).encode()
+        cache.put(key, found)
+    return frozenset(found.decode().split())
+
+
+def _asked(cpu: str) -> frozenset[str]:
     start_llvm()
     names = sorted(set(llvm.get_host_cpu_features()) - _SYSTEM)
     module = llvm.parse_assembly(_probe(cpu, names))
