@@ -60,7 +60,8 @@ class Builder:
     grid_refused: bool = False
     touched: Span | None = None
     _texts: dict[str, str] = field(default_factory=dict)
-    _count: int = 0
+    _instructions: int = 0
+    _visits: int = 0
 
     @property
     def nested(self) -> bool:
@@ -111,11 +112,18 @@ class Builder:
         self.blocks[-1].append(statement)
 
     def count(self, span: Span) -> None:
-        """One more statement or instruction; there is a limit to them."""
-        self._count += 1
-        if self._count > MAX_STATEMENTS:
+        """One more instruction; there is a limit to them."""
+        self._instructions += 1
+        if self._instructions > MAX_STATEMENTS:
             hint = "split the kernel, or write the repetition as a loop"
             raise TooLarge(Mistake(f"a kernel has at most {MAX_STATEMENTS:,} instructions", hint, span))
+
+    def visit(self, span: Span) -> None:
+        """One more statement is read. What follows a branch that may return is read for each way, hence a limit."""
+        self._visits += 1
+        if self._visits > 2 * MAX_STATEMENTS:
+            hint = "replace some of the `return` by `else`"
+            raise TooLarge(Mistake("the branches that return make this kernel too large", hint, span))
 
     def temporary(self, span: Span) -> str:
         """A name for a value that the text gives none; in messages it is shown as the text at `span`."""

@@ -115,7 +115,7 @@ def _new_axes(owner: Value, node: syntax.Subscript, b: Builder) -> Entity:
     """`t[:, None]`: `:` keeps a dimension, `None` puts in one of size 1."""
     shape: list[int] = []
     kept = list(owner.type.shape)
-    hint = "use `:` and `None` only, as in t[:, None]; take one number with item(…), a part of an array with load(…)"
+    hint = "take one number with item(…), a part of an array with load(…), other shapes with reshape(…)"
     for index in node.indices:
         if isinstance(index, syntax.Name) and index.name == "None":
             shape.append(1)

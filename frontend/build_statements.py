@@ -23,7 +23,7 @@ def build_body(body: tuple[syntax.Statement, ...], b: Builder, tail: bool) -> No
     """The statements of a block. `tail`: nothing of the kernel follows the block, so that `return` may end it."""
     for index, statement in enumerate(body):
         rest = body[index + 1 :]
-        b.count(statement.span)
+        b.visit(statement.span)
         if isinstance(statement, syntax.Return):
             _check_return(statement, rest, b, tail)
             return

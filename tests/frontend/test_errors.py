@@ -32,11 +32,14 @@ def parameters(text: str) -> dict[str, ParameterValue]:
     return {name.strip(): value(given.strip()) for name, given in pairs}
 
 
+def compile_all(text: str, name: str) -> None:
+    for kernel in parse(text, name).kernels:
+        build(kernel, parameters(text))
+
+
 def diagnose(path: Path) -> Diagnostic:
-    text = path.read_text()
     with pytest.raises(Diagnostic) as caught:
-        for kernel in parse(text, path.name).kernels:
-            build(kernel, parameters(text))
+        compile_all(path.read_text(), path.name)
     return caught.value
 
 
