@@ -34,7 +34,8 @@ def show_error(error: BaseException) -> None:
     text = str(error)
     if isinstance(error, OSError) and error.strerror is not None:
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    show(styled(f"error: {text}"), stderr=True)
+    headed = re.match(r"(.*: )?error: ", text) is not None
+    show(styled(text if headed else f"error: {text}"), stderr=True)
 
 
 def show(text: str | Text, *, stderr: bool = False) -> None:

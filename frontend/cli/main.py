@@ -1,7 +1,7 @@
 """The command `bitwright`: its global options, and one command per file beside this one.
 
-A command imports what it needs when it runs, so that help comes at once, and `bitwright doctor` has something to say
-where a package is missing or broken.
+A command imports what it needs when it runs, so that a broken part of an installation stops only the commands that need
+it, and `bitwright doctor` still tells what is wrong.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typer.core import TyperGroup
 
 from .cache import cache_command
 from .check import check_command
+from .compile import compile_command
 from .doctor import doctor_command
 from .errors import is_users, show, show_error
 from .fmt import fmt_command
 from .layout import layout_command
 from .quantize import quantize_command
+from .run import run_command
 
 __all__ = ["app", "main"]
 
@@ -69,6 +71,8 @@ def _global_options(
 
 app.command("check")(check_command)
 app.command("fmt")(fmt_command)
+app.command("compile")(compile_command)
+app.command("run")(run_command)
 app.command("layout")(layout_command)
 app.command("quantize")(quantize_command)
 app.command("doctor")(doctor_command)

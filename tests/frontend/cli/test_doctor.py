@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import json
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
@@ -30,16 +30,57 @@ def test_it_tells_versions_and_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_
     assert facts["processor"] in table.stdout
 
 
-def test_whatever_is_broken_the_rest_is_told() -> None:
-    program = (
-        "import sys; sys.modules['llvmlite'] = None; sys.modules['numpy'] = None\n"
-        "from bitwright.frontend.cli.main import main; sys.argv = ['bitwright', 'doctor', '--json']; main()"
-    )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    facts = json.loads(found.stdout)
-    assert facts["LLVM"].startswith("could not be found out: ")
+def test_whatever_is_broken_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitwright.backend.llvm.pool", None)
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    monkeypatch.setenv("BITWRIGHT_CACHE_DIR", "relative/nowhere")
+    result = RUN.invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
     assert facts["threads"].startswith("could not be found out: ")
+    assert facts["LLVM"].startswith("could not be found out: ")
     assert facts["python"].startswith(platform.python_version())
+    assert RUN.invoke(app, ["doctor"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        (0, "CUDA 12.4: Tiny GPU (compute capability 9.0)"),
+        (100, "libcuda.so.1 is there, but it does not start (error 100)"),
+    ],
+)
+def test_what_the_driver_answers_is_told(monkeypatch: pytest.MonkeyPatch, code: int, answer: str) -> None:
+    class Driver:
+        """The five functions of the driver that are asked, with the contracts of cuda.h."""
+
+        def cuInit(self, flags: int) -> int:
+            return code
+
+        def cuDriverGetVersion(self, version: object) -> int:
+            return put(version, 12040)
+
+        def cuDeviceGetCount(self, count: object) -> int:
+            return put(count, 1)
+
+        def cuDeviceGet(self, device: object, index: int) -> int:
+            return put(device, 7 + index)
+
+        def cuDeviceGetName(self, name: ctypes.Array[ctypes.c_char], size: int, device: ctypes.c_int) -> int:
+            assert device.value == 7
+            name.value = b"Tiny GPU"
+            return 0
+
+        def cuDeviceGetAttribute(self, value: object, attribute: int, device: ctypes.c_int) -> int:
+            return put(value, {75: 9, 76: 0}[attribute])
+
+    def put(where: object, value: int) -> int:
+        ctypes.cast(where, ctypes.POINTER(ctypes.c_int))[0] = value
+        return 0
+
+    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    monkeypatch.setattr(doctor.ctypes, "CDLL", lambda name: Driver())
+    assert doctor._cuda() == answer
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
