@@ -1,10 +1,10 @@
 """bitwright: a tensor-compiler virtual machine for arbitrary bit widths.
 
-    import bitwright as bw
+import bitwright as bw
 
-    q = bw.quantize(w, "u3", group=128)      # w[N, K] -> QTensor
-    y = bw.linear(x, q)                      # x[M, K] -> y[M, N]
-    k = bw.compile("kernel.bw", W="u3")      # a kernel of your own; k(x, w, y)
+q = bw.quantize(w, "u3", group=128)      # w[N, K] -> QTensor
+y = bw.linear(x, q)                      # x[M, K] -> y[M, N]
+k = bw.compile("kernel.bw", W="u3")      # a kernel of your own; k(x, w, y)
 """
 
 from .backend.lane.simulate import LaneError
@@ -26,7 +26,7 @@ from .vm.layout.text import layout
 __version__ = "0.1.0"
 
 __all__ = [
-    "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError", "QTensor", "QTensorFileError",
-    "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout", "linear", "linear_kernel", "load",
-    "load_gguf", "pack", "quantize", "simulate", "target", "unpack",
+    "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError", "QTensor",
+    "QTensorFileError", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout",
+    "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "simulate", "target", "unpack",
 ]  # fmt: skip

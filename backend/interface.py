@@ -19,7 +19,7 @@ _INT, _UINT, _FLOAT, _BFLOAT, _BOOL = 0, 1, 2, 4, 6
 
 
 def element_codes(dtype: DType) -> tuple[tuple[int, int], ...]:
-    """The (type code, bits) of arrays that hold this dtype; types that NumPy lacks also come as their unsigned codes."""
+    """The (type code, bits) of arrays of this dtype; types that NumPy lacks also come as their unsigned codes."""
     match dtype:
         case Bool():
             return ((_BOOL, 8),)

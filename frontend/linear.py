@@ -23,9 +23,7 @@ class LinearError(ValueError):
     """Arguments that do not go together; the message says what to change."""
 
 
-def linear(
-    x: object, q: QTensor, bias: object = None, activations: Literal["auto", "f32", "int8"] = "auto"
-) -> object:
+def linear(x: object, q: QTensor, bias: object = None, activations: Literal["auto", "f32", "int8"] = "auto") -> object:
     """y[M, N] = x[M, K] @ q[N, K].T + bias[N]; `x` may have more leading dimensions, and y then has them too.
 
     `x` is a NumPy array or a torch CPU tensor of f32, f16 or bf16, and y is of the same kind; sums are taken in f32.
@@ -111,7 +109,9 @@ def _rows(x: object, k: int) -> tuple[Floats, _Restore]:
     restore = _Restore(x)
     array = restore.array
     if array.ndim == 0 or array.shape[-1] != k:
-        raise LinearError(f"x has shape {list(array.shape)}, but the weight has K = {k} columns: x's last size must be {k}")
+        raise LinearError(
+            f"x has shape {list(array.shape)}, but the weight has K = {k} columns: x's last size must be {k}"
+        )
     return np.ascontiguousarray(array.reshape(-1, k), np.float32), restore
 
 
@@ -120,12 +120,14 @@ def _bias(bias: object, n: int) -> Floats | None:
         return None
     array = _Restore(bias).array
     if array.shape != (n,):
-        raise LinearError(f"bias has shape {list(array.shape)}, but the weight has N = {n} rows: give a bias of shape [{n}]")
+        raise LinearError(
+            f"bias has shape {list(array.shape)}, but the weight has N = {n} rows: give a bias of shape [{n}]"
+        )
     return np.ascontiguousarray(array, np.float32)
 
 
 class _Restore:
-    """An array or torch tensor as an f32 array, and the way back for results: the same kind, dtype and leading sizes."""
+    """An array or torch tensor as an f32 array, and the way back: results of the same kind, dtype and leading sizes."""
 
     def __init__(self, x: object) -> None:
         self.like = x

@@ -162,7 +162,7 @@ class LayoutRule:
 
 
 def same_layout(op: Op, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
-    """One layout for the result and every operand of the result's rank; an operand of size 1 along a dimension forgets it.
+    """One layout for the result and all operands; an operand of size 1 along a dimension forgets it.
 
     Without a known result layout the operand that covers the whole shape decides.
     """
@@ -193,7 +193,7 @@ class Let:
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """A value that a loop changes: `before` enters, `inside` names it in the body, `next` leaves the body, `after` the loop."""
+    """A value that a loop changes: it enters as `before`, is `inside` in the body, which leaves `next`; then `after`."""
 
     before: Bound
     inside: Binding

@@ -79,13 +79,17 @@ class Builder:
     ) -> Reg:
         """One value, or one per lane.  Equal lanes make a uniform constant unless `varying` asks for a vector."""
         given = np.asarray(values).reshape(-1)
-        array: Known = given.astype(np.float32) if type == "f32" else wrapped(given.astype(np.int64), type)
-        bits = array.view(np.int32) if type == "f32" else array
+        array: Known
+        if type == "f32":
+            array = given.astype(np.float32)
+        else:
+            array = wrapped(given.astype(np.int64), type)
+        bits = array.view(np.int32) if array.dtype == np.float32 else array  # -0 is not 0, and NaN is itself
         if not varying and (bits == bits[0]).all():
             array = array[:1]
         elif varying and array.size == 1:
-            array = np.repeat(array, self.lanes)
-        result = self._pure(Constant(type, tuple(array.tolist())), type, array.size == 1)
+            array = array[np.zeros(self.lanes, np.int64)]
+        result = self._pure(Constant(type, tuple(array.tolist())), type, array.size == 1 and not varying)
         self._known[result] = array
         return result
 

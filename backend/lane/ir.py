@@ -79,7 +79,10 @@ class Apply:
 
 @dataclass(frozen=True)
 class Constant:
-    """One value (uniform), or one for each lane.  i1 as 0 and 1, i32 and i64 as two's-complement or unsigned integers, f32 as numbers."""
+    """One value (uniform), or one for each lane.
+
+    i1 as 0 and 1, i32 and i64 as two's-complement or unsigned integers, f32 as numbers.
+    """
 
     type: Type
     values: tuple[int, ...] | tuple[float, ...]
@@ -113,9 +116,12 @@ class SharedAddress:
 
 @dataclass(frozen=True)
 class Read:
-    """`count` consecutive fields of `bits` (8, 16, 32: one i32 each, zero-extended; 64: i64) at byte address base + offset.
+    """`count` consecutive fields of `bits` at byte address base + offset.
 
-    `base` is a uniform i64, `offset` an i32 (sign-extended) or i64, in bytes; the address is a multiple of `align` bytes.
+    Fields of 8, 16 and 32 bits come as one i32 each, zero-extended; of 64 bits as i64.
+
+    `base` is a uniform i64, `offset` an i32 (sign-extended) or i64, in bytes; the address is
+    a multiple of `align` bytes.
     Lanes whose `mask` is 0 touch no memory and get 0.
     """
 
@@ -186,7 +192,10 @@ class Lookup:
 
 @dataclass(frozen=True)
 class LookupBytes:
-    """Each of the word's four bytes replaced by the table's entry (bytes, 16, 64, 128 or 256 of them) at that byte modulo its length."""
+    """Each of the word's four bytes replaced by the table's entry at that byte modulo the table's length.
+
+    The table holds 16, 32, 64, 128 or 256 bytes.
+    """
 
     table: tuple[int, ...]
     word: Reg
@@ -202,7 +211,10 @@ class Atom:
 
 @dataclass(frozen=True)
 class Exchange:
-    """Atomically: if the i32 at address base + offset equals `expected`, it becomes `new`.  Gives the old value.  All uniform."""
+    """Atomically: if the i32 at address base + offset equals `expected`, it becomes `new`.
+
+    Gives the old value.  All uniform.
+    """
 
     base: Reg
     offset: Reg
@@ -301,7 +313,7 @@ Statement = Let | For | While | If
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """One kernel for a block of `lanes` lanes: `slots` argument slots, `shared` bytes of shared memory, failure texts."""
+    """One kernel for a block of `lanes` lanes, with `slots` argument slots and `shared` bytes of shared memory."""
 
     name: str
     lanes: int

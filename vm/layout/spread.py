@@ -14,7 +14,7 @@ def word_run(bits: int) -> int:
 
 
 def distribute(shape: tuple[int, ...], lanes: int, run: int = 1) -> Layout:
-    """The default layout of a tile: neighbouring runs of the last dimension on neighbouring lanes, the rest in registers.
+    """The default layout: neighbouring runs of the last dimension on neighbouring lanes, the rest in registers.
 
     Lanes that the last dimension cannot occupy go to the dimensions before it; if some are still left they hold copies.
     """
@@ -32,7 +32,10 @@ def distribute(shape: tuple[int, ...], lanes: int, run: int = 1) -> Layout:
 
 
 def cover(layout: Layout, lanes: int) -> Layout:
-    """The layout on a block of `lanes`: lanes beyond those that it names hold copies.  LayoutError if they do not divide."""
+    """The layout on a block of `lanes`, of which those that it does not name hold copies.
+
+    LayoutError if the lanes that it names do not divide the block's.
+    """
     used = layout.size("lane")
     if lanes % used:
         raise LayoutError(f"the layout {layout} is for {used} lanes, which do not divide the block's {lanes}")
@@ -51,7 +54,7 @@ def squeeze(layout: Layout, shape: tuple[int, ...], narrow: tuple[int, ...]) -> 
 
 
 def contract(acc: Layout, dim: int, extent: int) -> Layout:
-    """Where the operand of a matrix product must be: `acc` with `dim` exchanged for a sum of `extent` terms in registers.
+    """Where the operand of a matrix product must be: `acc` with `dim` exchanged for `extent` terms in registers.
 
     The terms are the fastest registers, so that neighbouring ones share a word.
     """

@@ -17,8 +17,8 @@ from ..dtypes import Bool, DType, Float, Int, Overflow, Rounding
 from ..ir import Carrier, Machine, Op, TileType, TypeRuleError, Value
 
 UnaryKind = Literal[
-    "neg", "abs", "not", "exp", "exp2", "log", "log2", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "floor", "ceil",
-    "round",
+    "neg", "abs", "not", "exp", "exp2", "log", "log2", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "floor",
+    "ceil", "round",
 ]  # fmt: skip
 BinaryKind = Literal[
     "add", "sub", "mul", "div", "floordiv", "mod", "min", "max", "and", "or", "xor", "shl", "shr",
@@ -103,21 +103,26 @@ class Unary(Op):
         return wrap(result, dtype) if isinstance(dtype, Int) else dtype.round(result, overflow="ieee")
 
 
+def _rsqrt(x: Carrier) -> Carrier:
+    return (1.0 / np.sqrt(x.astype(np.float64))).astype(np.float32)
+
+
 def _sigmoid(x: Carrier) -> Carrier:
     return (1.0 / (1.0 + np.exp(-x.astype(np.float64)))).astype(np.float32)
 
 
 _UNARY: dict[str, Callable[[Carrier], Carrier]] = {
     "neg": np.negative, "abs": np.abs, "not": np.invert, "exp": np.exp, "exp2": np.exp2, "log": np.log, "log2": np.log2,
-    "sqrt": np.sqrt, "rsqrt": lambda x: (1.0 / np.sqrt(x.astype(np.float64))).astype(np.float32), "sin": np.sin, "cos": np.cos,
+    "sqrt": np.sqrt, "rsqrt": _rsqrt, "sin": np.sin, "cos": np.cos,
     "tanh": np.tanh, "sigmoid": _sigmoid, "floor": np.floor, "ceil": np.ceil, "round": np.rint,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Binary(Op):
-    """`x kind y`.  `div` is for floats, `floordiv` and `mod` (Python's, rounding down) for integers, 0 for a zero divisor.
+    """`x kind y`.
 
+    `div` is for floats; `floordiv` and `mod` (Python's, rounding down) for integers, and 0 for a zero divisor.
     Shifts by the width or more give 0 (-1 for a negative number shifted right).  min and max propagate NaN.
     """
 

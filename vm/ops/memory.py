@@ -152,7 +152,8 @@ def _check_tiles(array: Array, shape: tuple[int, ...], at: tuple[Expr, ...]) -> 
         if size % tile or not aligned:
             what = f"a tile of {size}" if size % tile else f"a start of {start}"
             raise TypeRuleError(
-                f"{array.name} is stored in tiles of {list(array.storage.tile_shape)}; {what} along dimension {dim} cuts one",
+                f"{array.name} is stored in tiles of {list(array.storage.tile_shape)}; "
+                f"{what} along dimension {dim} cuts one",
                 f"make the tile size and the start position along dimension {dim} multiples of {tile}",
             )
 

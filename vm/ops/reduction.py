@@ -56,8 +56,11 @@ class Reduce(Op):
                 return dtype.round(x.sum(axis=self.dim, keepdims=self.keepdim, dtype=np.float64), overflow="ieee")
         if self.kind == "sum":
             return wrap(x.sum(axis=self.dim, keepdims=self.keepdim), cast(Int, dtype))
-        fold = {"max": np.maximum, "min": np.minimum, "any": np.logical_or, "all": np.logical_and}[self.kind]
-        return cast(Carrier, fold.reduce(x, axis=self.dim, keepdims=self.keepdim))
+        if self.kind in ("max", "min"):
+            most = np.max if self.kind == "max" else np.min
+            return cast(Carrier, most(x, axis=self.dim, keepdims=self.keepdim))
+        holds = np.any if self.kind == "any" else np.all
+        return cast(Carrier, holds(x, axis=self.dim, keepdims=self.keepdim))
 
     def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         if operands[0] is None:

@@ -153,7 +153,7 @@ class Expand(Op):
 
 @dataclass(frozen=True)
 class View(Op):
-    """The bits of each row (last dimension) as another dtype: little-endian, n elements of b bits become n·b/b' of b'."""
+    """The bits of each row (last dimension), little-endian, as another dtype: n of b bits become n·b/b' of b' bits."""
 
     x: Value
     dtype: DType
@@ -206,7 +206,8 @@ class Convert(Op):
         for dim, size in enumerate(kind.shape):
             if self.layout.size(f"d{dim}") != size:
                 raise TypeRuleError(
-                    f"layout {self.layout} covers {self.layout.size(f'd{dim}')} along dimension {dim}, the tile has {size}",
+                    f"layout {self.layout} covers {self.layout.size(f'd{dim}')} along dimension {dim}, "
+                    f"the tile has {size}",
                     "give a layout of the tile's shape",
                 )
         return TileType(kind.dtype, kind.shape, self.layout)
