@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..vm.ir import For, If, Let, Program, Value, While, walk
+from ..vm.verify import verify
 from .interface import signature_of
 from .lane.ir import Function
 from .llvm.build import assemble
@@ -46,12 +47,18 @@ class Stage:
     holds: Callable[[Compiled], bool]
 
 
+def _verified(x: Compiled) -> Compiled:
+    verify(x.program)
+    return x
+
+
 def _layouts(x: Compiled) -> Compiled:
     return replace(x, program=assign_layouts(x.program, x.target))
 
 
 def _laid_out(x: Compiled) -> bool:
-    """Every tile has a layout on all lanes of the block."""
+    """The rules of the IR still hold, and every tile has a layout on all lanes of the block."""
+    verify(x.program)
     lanes = x.program.lanes
     values = [s.result for s in walk(x.program.body) if isinstance(s, Let) and isinstance(s.result, Value)]
     carried = [c.inside for s in walk(x.program.body) if isinstance(s, For | While) for c in s.carried]
@@ -75,8 +82,11 @@ def _assemble(x: Compiled) -> Compiled:
 
 
 STAGES = (
+    Stage("verify", "refuse a program that breaks the rules of the IR", _verified, lambda x: True),
     Stage("layouts", "place every tile's elements on lanes and registers", _layouts, _laid_out),
-    Stage("lower", "write out what one lane does: accesses, decodes, products", _lower, lambda x: x.function is not None),
+    Stage(
+        "lower", "write out what one lane does: accesses, decodes, products", _lower, lambda x: x.function is not None
+    ),
     Stage("emit", "print lane IR as LLVM IR, lanes as vectors", _emit, lambda x: "@bw_entry" in x.ir),
     Stage("assemble", "let LLVM make an object of it", _assemble, lambda x: bool(x.code)),
 )

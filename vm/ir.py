@@ -193,7 +193,7 @@ class Let:
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """A value that a loop changes: it enters as `before`, is `inside` in the body, which leaves `next`; then `after`."""
+    """A value that a loop changes: `before` enters; `inside` in the body; `next` leaves it; `after` the loop."""
 
     before: Bound
     inside: Binding

@@ -79,11 +79,7 @@ class Builder:
     ) -> Reg:
         """One value, or one per lane.  Equal lanes make a uniform constant unless `varying` asks for a vector."""
         given = np.asarray(values).reshape(-1)
-        array: Known
-        if type == "f32":
-            array = given.astype(np.float32)
-        else:
-            array = wrapped(given.astype(np.int64), type)
+        array: Known = given.astype(np.float32) if type == "f32" else wrapped(given.astype(np.int64), type)
         bits = array.view(np.int32) if array.dtype == np.float32 else array  # -0 is not 0, and NaN is itself
         if not varying and (bits == bits[0]).all():
             array = array[:1]
