@@ -157,7 +157,9 @@ class Code:
         """Elements of x, then y, by number; -1 where any value will do."""
         second = y.text if y is not None else "poison"
         inside = ", ".join("i32 poison" if n < 0 else f"i32 {n}" for n in lanes)
-        return self.put(x.element, len(lanes), f"shufflevector {x.typed}, {x.type} {second}, <{inside}>")
+        return self.put(
+            x.element, len(lanes), f"shufflevector {x.typed}, {x.type} {second}, <{len(lanes)} x i32> <{inside}>"
+        )
 
     def offset(self, pointer: Operand, bytes: Operand | int) -> Operand:
         """The pointer (or pointers) so many bytes further."""
