@@ -66,9 +66,10 @@ def interpret(
     state = _Grid(call, arrays, order, show, limit)
     axes = [range(_extent(n, axis, call)) for axis, n in enumerate(program.grid)]
     try:
-        for number, index in enumerate(product(*axes)):
-            order.begin(number)
-            _Block(state, index).run(program)
+        with np.errstate(all="ignore"):  # infinities and NaN are results like others
+            for number, index in enumerate(product(*axes)):
+                order.begin(number)
+                _Block(state, index).run(program)
     finally:
         for a in written:
             call.arrays[a].give_back()

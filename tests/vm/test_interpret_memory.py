@@ -7,6 +7,7 @@ import pytest
 from bitwright.tests.kernels import program, refused
 from bitwright.vm.bits import pack
 from bitwright.vm.interpret import interpret
+from bitwright.vm.ir import Program
 
 
 @pytest.fixture

@@ -1,0 +1,108 @@
+"""Every instruction, in whole programs: the interpreter, the simulated lanes and native code agree.
+
+The interpreter says what is right.  Results are equal, bit for bit but for the NaN that is meant; floats that a target
+sums in another order, or computes by its own functions, are within the sample's bound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+
+import numpy as np
+import pytest
+from bitwright.backend.lane.simulate import simulate
+from bitwright.backend.llvm.build import load
+from bitwright.backend.llvm.entry import make_function
+from bitwright.backend.llvm.pool import parallel_address
+from bitwright.backend.pipeline import compile_program
+from bitwright.backend.target import target
+from bitwright.tests.samples import Sample, outputs, samples
+from bitwright.vm.call_arguments import Argument, bind
+from bitwright.vm.dtypes import DType, Float
+from bitwright.vm.expr import evaluate
+from bitwright.vm.interpret import interpret
+from bitwright.vm.ir import Let, walk
+from bitwright.vm.ops import Instruction
+from numpy.typing import NDArray
+
+Results = dict[str, tuple[DType, NDArray[np.generic]]]
+
+SAMPLES = samples()
+NAMES = [s.name for s in SAMPLES]
+
+
+def arguments(sample: Sample) -> list[Argument]:
+    return sample.make_arguments(np.random.default_rng(7))
+
+
+def interpreted(sample: Sample) -> Results:
+    given = arguments(sample)
+    interpret(sample.program, *given, sizes=sample.sizes, show=lambda text: None)
+    return outputs(sample, given)
+
+
+def simulated(sample: Sample) -> Results:
+    given = arguments(sample)
+    function = compile_program(sample.program, target("cpu"), until="lower").function
+    assert function is not None
+    call = bind(sample.program, tuple(given), sample.sizes, set())
+    slots = [*given, *(call.scalars[v] for v in sample.program.sizes)]
+    blocks = prod(evaluate(n, call.scalars) for n in sample.program.grid)
+    simulate(function, slots, blocks)
+    return outputs(sample, given)
+
+
+def native(sample: Sample, name: str = "cpu") -> Results:
+    given = arguments(sample)
+    compiled = compile_program(sample.program, target(name))
+    run = make_function(load(compiled.code, {"bw_parallel": parallel_address()}))
+    run(*given, *(sample.sizes[v.name] for v in compiled.signature.explicit))
+    return outputs(sample, given)
+
+
+def agree(sample: Sample, found: Results, expected: Results) -> None:
+    for name, (kind, right) in expected.items():
+        got = found[name][1]
+        if sample.near and isinstance(kind, Float):
+            _near(sample, name, got.astype(np.float64), right.astype(np.float64))
+            continue
+        same = (got == right) | ((got != got) & (right != right))
+        if isinstance(kind, Float):
+            same &= (np.signbit(got) == np.signbit(right)) | np.isnan(right)
+        where = np.argwhere(~same)
+        assert not len(where), _difference(name, got, right, where)
+
+
+def _near(sample: Sample, name: str, got: NDArray[np.float64], right: NDArray[np.float64]) -> None:
+    finite = np.isfinite(right) & np.isfinite(got)
+    with np.errstate(all="ignore"):
+        bound = sample.near * np.maximum(np.abs(right), max(sample.scale, 1e-37))
+        same = np.where(finite, np.abs(got - right) <= bound, (got == right) | (np.isnan(got) & np.isnan(right)))
+    where = np.argwhere(~same)
+    assert not len(where), _difference(name, got, right, where)
+
+
+def _difference(name: str, got: NDArray[np.generic], right: NDArray[np.generic], where: NDArray[np.intp]) -> str:
+    first = [f"{name}{list(map(int, i))} is {got[tuple(i)]!r}, not {right[tuple(i)]!r}" for i in where[:5]]
+    return f"{len(where)} of {right.size} differ: {'; '.join(first)}"
+
+
+def test_samples_use_every_instruction() -> None:
+    used: Counter[str] = Counter()
+    for sample in SAMPLES:
+        used.update({type(s.op).__name__ for s in walk(sample.program.body) if isinstance(s, Let)})
+    for family in Instruction.__args__:
+        for op in getattr(family, "__args__", (family,)):
+            assert used[op.__name__] >= 3, f"{op.__name__} is in {used[op.__name__]} samples"
+    assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=NAMES)
+def test_lanes_do_what_the_interpreter_does(sample: Sample) -> None:
+    agree(sample, simulated(sample), interpreted(sample))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=NAMES)
+def test_native_code_does_what_the_interpreter_does(sample: Sample) -> None:
+    agree(sample, native(sample), interpreted(sample))
