@@ -217,6 +217,8 @@ class _Printer:
 
     def _if(self, branch: If) -> None:
         afters = [self.names.give(m.after) for m in branch.merged]
+        if len(branch.merged) == 1:  # more of them would lose their order
+            self._share_merged(branch)
         self._line(f"if {self.expr(branch.condition)}:")
         self._branch(branch.then, afters, [m.then for m in branch.merged])
         if branch.orelse or afters:
@@ -226,8 +228,20 @@ class _Printer:
             self._bind(name)
             self.local.add(merge.after)
 
+    def _share_merged(self, branch: If) -> None:
+        """Let what a branch makes for the merge go by its name at once."""
+        (merge,) = branch.merged
+        for body, value in ((branch.then, merge.then), (branch.orelse, merge.orelse)):
+            made = any(isinstance(s, Let) and s.result is value for s in body)
+            if isinstance(value, Value) and made and value not in self.names:
+                self.names.share(value, merge.after)
+
     def _branch(self, body: Sequence[Statement], afters: list[str], values: list[Bound]) -> None:
-        self._block(body, [], lambda: [(n, self._bound(v)) for n, v in zip(afters, values, strict=True)])
+        def last() -> list[Pair]:
+            pairs = [(name, self._bound(value)) for name, value in zip(afters, values, strict=True)]
+            return [(name, text) for name, text in pairs if text != name]
+
+        self._block(body, [], last)
 
 
 def _shared(program: Program) -> list[Shared]:

@@ -65,7 +65,9 @@ class _Verifier:
             for extent in array.shape:
                 self.read(extent)
             storage = array.storage
-            self.check(storage is None or storage.packing.bits == array.dtype.bits, f"{array}: its storage is too wide")
+            self.check(
+                storage is None or storage.packing.bits == array.dtype.bits, f"{array}: its storage has another width"
+            )
         self.where = "the grid"
         self.check(len(program.grid) == len(program.blocks), "the grid and the block indices differ in number")
         for count in program.grid:
