@@ -1,0 +1,26 @@
+"""Buffers for weights are aligned, writable, and hold what was put into them, small or large."""
+
+import numpy as np
+import pytest
+from bitwright.backend.buffers import ALIGN, HUGE, aligned_copy, aligned_empty
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 4096, HUGE - 1, HUGE, 3 * HUGE + 17])
+def test_a_copy_is_aligned_and_equal(size: int) -> None:
+    data = np.random.default_rng(size).integers(0, 256, size, np.uint8)
+    out = aligned_copy(data)
+    assert out.shape == (size,)
+    assert out.ctypes.data % ALIGN == 0
+    assert out.flags.writeable
+    assert np.array_equal(out, data)
+
+
+def test_large_buffers_begin_at_a_huge_page() -> None:
+    assert aligned_empty(2 * HUGE).ctypes.data % HUGE == 0
+
+
+def test_buffers_do_not_overlap() -> None:
+    first, second = aligned_empty(HUGE + 5), aligned_empty(HUGE + 5)
+    first[:], second[:] = 1, 2
+    assert (first == 1).all()
+    assert (second == 2).all()
