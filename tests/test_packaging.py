@@ -10,8 +10,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import bitwright
 import pytest
+
+import bitwright
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("vm", "frontend", "backend")
