@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...vm.dtypes import DType
+from ...vm.dtypes import Bool, DType
 from ...vm.expr import Expr, Var, can_prove, le, substitute, variables
 from ...vm.ir import Array, Memory, Program, Shared, Value
 from ..lane.build import Builder
@@ -16,7 +16,8 @@ from .tile import Tile
 
 def storage_bits(dtype: DType, memory: Memory) -> int:
     """The width of one element in memory: shared tiles and bool give every element whole bytes."""
-    return dtype.bits if isinstance(memory, Array) else max(8, 1 << (dtype.bits - 1).bit_length())
+    whole = isinstance(memory, Shared) or isinstance(dtype, Bool)
+    return max(8, 1 << (dtype.bits - 1).bit_length()) if whole else dtype.bits
 
 
 @dataclass(eq=False)
@@ -31,6 +32,7 @@ class Context:
     tiles: dict[Value, Tile] = field(default_factory=dict)
     variables: dict[Var, Reg] = field(default_factory=dict)
     last: dict[Var, Expr] = field(default_factory=dict)  # the largest value of block indices and loop counters
+    steps: dict[Var, int] = field(default_factory=dict)  # how far apart their values are; 1 where it is not said
     shared: dict[Shared, int] = field(default_factory=dict)
     shared_bytes: int = 0
     failures: list[str] = field(default_factory=list)
@@ -53,11 +55,15 @@ class Context:
         for _ in range(len(self.last) + 1):
             if can_prove(le(start + extent, size)):
                 return True
-            grows = next((v for v in variables(start) if v in self.last and can_prove(le(start, _next(start, v)))), None)
+            grows = next((v for v in variables(start) if v in self.last and self._grows(start, v)), None)
             if grows is None:
                 return False
             start = substitute(start, {grows: self.last[grows]})
         return False
+
+    def _grows(self, e: Expr, v: Var) -> bool:
+        """Whether `e` never falls from one value of a counter to the next: from the last one it is at its largest."""
+        return can_prove(le(e, substitute(e, {v: v + self.steps.get(v, 1)})))
 
     def address(self, memory: Memory) -> Reg:
         """Where the memory begins: a uniform i64."""
@@ -83,6 +89,3 @@ class Context:
             self.failures.append(text)
         return self.failures.index(text) + 1
 
-
-def _next(e: Expr, v: Var) -> Expr:
-    return substitute(e, {v: v + 1})

@@ -290,6 +290,7 @@ def _lower_for(c: Context, s: For) -> None:
     uniform = [not isinstance(x.inside, Value) for x in s.carried for _ in range(len(_spread(c, x.before, x.inside)))]
 
     c.last[s.var] = s.start + (s.stop - s.start - 1) // s.step * s.step
+    c.steps[s.var] = s.step
 
     def once(var: Reg, registers: list[Reg]) -> list[Reg]:
         c.variables[s.var] = var
