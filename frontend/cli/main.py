@@ -11,6 +11,7 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperGroup
 
+from .bench import bench_app
 from .cache import cache_command
 from .check import check_command
 from .compile import compile_command
@@ -77,6 +78,7 @@ app.command("layout")(layout_command)
 app.command("quantize")(quantize_command)
 app.command("doctor")(doctor_command)
 app.command("cache")(cache_command)
+app.add_typer(bench_app, name="bench")
 
 
 def main() -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bitwright.frontend.cli.main import app
 from typer.testing import CliRunner
+
+from bitwright.frontend.cli.main import app
 
 RUN = CliRunner()
 

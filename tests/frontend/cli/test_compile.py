@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from bitwright.frontend.cli.main import app
 from bitwright.frontend.parse import parse
-from typer.testing import CliRunner
 
 RUN = CliRunner()
 

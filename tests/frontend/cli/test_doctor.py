@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from bitwright.frontend.cli import doctor
 from bitwright.frontend.cli.main import app
-from typer.testing import CliRunner
 
 RUN = CliRunner()
 

@@ -4,8 +4,9 @@ import os
 import stat
 from pathlib import Path
 
-from bitwright.frontend.cli.main import app
 from typer.testing import CliRunner
+
+from bitwright.frontend.cli.main import app
 
 RUN = CliRunner()
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from bitwright.frontend.cli.main import app
 from typer.testing import CliRunner
+
+from bitwright.frontend.cli.main import app
 
 RUN = CliRunner()
 

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from bitwright.frontend.cli.errors import styled
 from bitwright.frontend.cli.main import app
-from typer.testing import CliRunner
 
 RUN = CliRunner()
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bitwright.frontend.cli.main import app
-from bitwright.frontend.importers.safetensors import load
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
+
+from bitwright.frontend.cli.main import app
+from bitwright.frontend.importers.safetensors import load
 
 RUN = CliRunner()
 

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
 from bitwright.frontend.cli.main import app
 from bitwright.frontend.cli.run_results import difference
 from bitwright.vm.dtypes import dtype
 from bitwright.vm.expr import Var
 from bitwright.vm.ir import Array
-from click.testing import Result
-from typer.testing import CliRunner
 
 RUN = CliRunner()
 

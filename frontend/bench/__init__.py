@@ -1,0 +1,1 @@
+"""Measurements on this machine: of kernels, of its memory, and of what other libraries reach on it."""

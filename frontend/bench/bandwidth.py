@@ -1,0 +1,68 @@
+"""How fast this machine reads memory: the limit of every kernel that reads each weight once."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...backend.buffers import aligned_empty
+from ..kernel import Kernel, compile
+
+ROW_BYTES = 1 << 20
+"""Bytes that one block of the kernel reads."""
+
+PROGRAM = """
+def read(x: i32[B, C], y: i32[B, 256]):
+    "Each block sums one row of x, in 256 parts."
+    b = grid(B)
+    acc = zeros(i32, [1, 256])
+    for k in range(0, C, 256):
+        acc = acc + load(x, [b, k], [1, 256])
+    store(y, [b, 0], acc)
+"""
+
+
+class BandwidthError(RuntimeError):
+    """The kernel that measures bandwidth does not read what it should: our mistake."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A buffer much larger than the caches, and two ways of reading it with all threads."""
+
+    buffer: npt.NDArray[np.int32]
+    sums: npt.NDArray[np.int32]
+    kernel: Kernel
+    threads: int
+
+    def sample(self) -> float:
+        """Bytes per second of the faster way, once."""
+        return max(self.buffer.nbytes / self._kernel_seconds(), self.buffer.nbytes / self._numpy_seconds())
+
+    def _kernel_seconds(self) -> float:
+        start = time.perf_counter()
+        self.kernel(self.buffer, self.sums)
+        return time.perf_counter() - start
+
+    def _numpy_seconds(self) -> float:
+        with ThreadPoolExecutor(self.threads) as pool:
+            parts = np.array_split(self.buffer.reshape(-1), self.threads)
+            start = time.perf_counter()
+            list(pool.map(np.max, parts))
+            return time.perf_counter() - start
+
+
+def make_reader(nbytes: int, threads: int) -> Reader:
+    """A reader of about that many bytes. The kernel's sums are checked before it is used."""
+    rows = max(1, nbytes // ROW_BYTES)
+    buffer = aligned_empty(rows * ROW_BYTES).view(np.int32).reshape(rows, -1)
+    buffer[...] = np.arange(rows, dtype=np.int32)[:, None] + np.arange(buffer.shape[1], dtype=np.int32) % 7
+    reader = Reader(buffer, np.zeros((rows, 256), np.int32), compile(PROGRAM, C=buffer.shape[1]), threads)
+    reader.kernel(buffer, reader.sums)
+    if not np.array_equal(reader.sums.sum(axis=1, dtype=np.int64), buffer.sum(axis=1, dtype=np.int64)):
+        raise BandwidthError("the kernel that reads memory returns wrong sums")
+    return reader
