@@ -87,7 +87,7 @@ class Builder:
         try:
             yield
         except RULES as error:
-            raise Mistake(self.readable(str(error)), self.readable(_hint(error)), span) from error
+            raise Mistake(str(error), _hint(error), span) from error
 
     @contextmanager
     def statement(self) -> Iterator[None]:
@@ -99,7 +99,7 @@ class Builder:
 
     def report(self, mistake: Mistake) -> None:
         if not mistake.silent:
-            self.problems.add(mistake.message, mistake.hint, mistake.span, mistake.notes)
+            self.problems.add(self.readable(mistake.message), self.readable(mistake.hint), mistake.span, mistake.notes)
 
     def readable(self, message: str) -> str:
         """The message with the tiles that have no name shown as they are written."""

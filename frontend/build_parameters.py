@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..vm.diagnostic import Problems
+from ..vm.diagnostic import Diagnostic, Problems
 from ..vm.dtypes import DType, DTypeError, dtype
 from ..vm.expr import Const
 from ..vm.layout.relation import Layout
@@ -129,7 +129,7 @@ def _of_kind(value: Entity, kind: str, b: Builder, node: syntax.Expression) -> E
             return value if isinstance(value, DTYPES) else None
     if isinstance(value, str):
         with b.checked(node.span):
-            return parse_layout(value)
+            return _storage_text(value)
     return value if isinstance(value, Layout | Tiled | Storage) else None
 
 
@@ -149,9 +149,10 @@ def _convert(value: ParameterValue, kind: str, param: syntax.Param) -> Entity:
             found = Const(value)
         elif kind == "float" and isinstance(value, int | float):
             found = float(value)
-    except ValueError as error:
+    except (ValueError, Diagnostic, Mistake) as error:
         hint = f"give {param.name}={_example(kind)}, for example"
-        raise Mistake(f"{param.name}={value!r}: {error}", hint, param.span) from error
+        problem = error.problems[0].message if isinstance(error, Diagnostic) else str(error)
+        raise Mistake(f"{param.name}={value!r}: {problem}", hint, param.span) from error
     if found is None:
         message = f"`{param.name}` is declared {kind}, but the value given is {value!r}"
         raise Mistake(message, f"give {param.name}={_example(kind)}, for example", param.span)

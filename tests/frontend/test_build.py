@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+
 from bitwright.frontend import syntax
 from bitwright.frontend.build import ParameterValue, build, defaults, tunables
 from bitwright.frontend.build_block import Builder

@@ -10,14 +10,15 @@ import builtins
 from typing import Any
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bitwright.frontend.build import build
 from bitwright.frontend.parse import parse
 from bitwright.vm.interpret import interpret
 from bitwright.vm.ir import Program
 from bitwright.vm.text import print_program
 from bitwright.vm.verify import same, verify
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 BLOCKS = 2
 SPACE = 32
