@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import lcm
 
-from ..vm.diagnostic import NOWHERE, Span
+from ..vm.diagnostic import Span
 from ..vm.expr import Binary, Const, Expr, Var
 from . import syntax
 from .build_block import Builder
@@ -114,6 +114,3 @@ def generic_requirements(assumed: Assumed, b: Builder) -> list[tuple[Expr, str]]
             if not isinstance(test, Const):
                 found.append((test, str(test)))
     return found
-
-
-__all__ = ["NOWHERE", "Assumed", "generic_requirements", "requirement", "size_facts"]

@@ -57,7 +57,6 @@ class Builder:
     blocks: list[list[Statement]] = field(default_factory=lambda: [[]])
     targets: tuple[str, ...] = ()
     grid: Grid | None = None
-    grid_refused: bool = False
     touched: Span | None = None
     _texts: dict[str, str] = field(default_factory=dict)
     _instructions: int = 0

@@ -7,7 +7,7 @@ the program computes, a float an f32 scalar tile.
 from __future__ import annotations
 
 from ..vm.diagnostic import NOWHERE, Note, Span
-from ..vm.expr import Const, Expr, Var, lift
+from ..vm.expr import Const, Var
 from ..vm.ir import Binding, Bound, Value
 from .build_block import Builder
 from .build_scope import EXPRS, Entity, Mistake, describe
@@ -65,6 +65,3 @@ def same(x: Entity, y: Entity) -> bool:
     if isinstance(y, bool):
         y = Const(int(y))
     return x is y or (type(x) is type(y) and not isinstance(x, Value) and x == y)
-
-
-__all__ = ["Expr", "binding", "bound_value", "follow", "lift", "same", "type_of"]

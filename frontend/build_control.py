@@ -7,7 +7,7 @@ from math import gcd
 
 from ..vm.diagnostic import Span
 from ..vm.expr import Const, Expr, Var, bounds, lift, modular
-from ..vm.ir import Binding, Bound, Carried, For, Let, While
+from ..vm.ir import Binding, Bound, Carried, For, While
 from ..vm.text_inline import inline_order
 from ..vm.vocabulary import reserved
 from . import syntax
@@ -207,6 +207,3 @@ def build_while(node: syntax.While, b: Builder, build_body: BuildBody) -> None:
         hint = "give what it uses a name before the loop, and again at the end of its body"
         raise Mistake("the condition of a while uses a number of a tile twice", hint, node.test.span)
     b.append(While(order, condition, carried, tuple(body), _head(node)))
-
-
-__all__ = ["Let", "assigned", "build_for", "build_while"]

@@ -13,7 +13,7 @@ from .build_block import Builder
 from .build_calls import call
 from .build_grid import grid_ranges
 from .build_operators import binary, compare, truth, unary
-from .build_scope import DTYPES, EXPRS, Entity, Mistake, Nothing, describe
+from .build_scope import DTYPES, Entity, Mistake, Nothing, describe
 from .build_values import as_expr, is_scalar
 from .syntax import Expression
 
@@ -178,6 +178,3 @@ def _conditional(node: syntax.Conditional, b: Builder) -> Entity:
             raise Mistake(message, "use an `if` statement, or where(c, a, b) on tiles", where)
     with b.checked(node.span):
         return ex.select(test, as_expr(then, node.then.span), as_expr(orelse, node.orelse.span))
-
-
-__all__ = ["EXPRS", "evaluate"]

@@ -58,10 +58,8 @@ def _open(axes: list[Axis], lanes: int | None, b: Builder, span: Span) -> Entity
     if b.grid is not None:
         raise Mistake("there is a second grid", "one call names all axes: grid((M, BM), (N, BN))", span)
     if b.nested:
-        b.grid_refused = True
         raise Mistake("the grid stands inside a loop or a branch", "call grid once, at the top of the kernel", span)
     if b.touched is not None:
-        b.grid_refused = True
         raise Mistake("the grid comes after a first use of memory", "call grid at the top of the kernel", span)
     if not 1 <= len(axes) <= MAX_AXES:
         raise Mistake(f"a grid has 1 to {MAX_AXES} axes, not {len(axes)}", "for example grid((M, BM), (N, BN))", span)

@@ -185,6 +185,3 @@ def truth(x: Entity, b: Builder, span: Span, what: str) -> Expr:
             hint = "take the number out of the tile: item(…)"
         raise Mistake(f"{what} must be a scalar, but it is {describe(x)}", hint, span)
     return as_expr(x, span, what)
-
-
-__all__ = ["COMPARISONS", "SIGNS", "apply", "binary", "compare", "number", "pair", "truth", "unary"]

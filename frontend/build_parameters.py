@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..vm.diagnostic import Diagnostic, Problems
-from ..vm.dtypes import DType, DTypeError, dtype
+from ..vm.dtypes import DType, dtype
 from ..vm.expr import Const
 from ..vm.layout.relation import Layout
 from ..vm.layout.storage import Tiled
@@ -180,6 +180,3 @@ def _public(value: Entity) -> ParameterValue:
 def _example(kind: str) -> str:
     examples = {"dtype": "u4", "int": "64", "float": "1.0", "bool": "True", "str": '"x"'}
     return examples.get(kind, '"spatial(8, 4)"')
-
-
-__all__ = ["DTypeError", "ParameterValue", "bind_compile_time", "defaults", "tunables"]

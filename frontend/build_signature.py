@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from ..vm.diagnostic import Span
 from ..vm.dtypes import DType, Float
-from ..vm.expr import Const, Expr, ExprError, Var, lift
+from ..vm.expr import Const, Expr, Var, lift
 from ..vm.ir import Array, Parameter, TileType, Value
 from ..vm.layout.storage import Tiled
 from ..vm.vocabulary import looks_like_dtype
@@ -230,6 +230,3 @@ def _storage(node: syntax.Expression | None, kind: DType, rank: int, b: Builder)
         message = f"the storage has tiles of {list(found.tile_shape)}, the array has {rank} dimensions"
         raise Mistake(message, "tile every dimension (with 1 where a tile is one element wide)", node.span)
     return found
-
-
-__all__ = ["ExprError", "Signature", "read_signature"]

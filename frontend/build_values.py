@@ -18,11 +18,6 @@ from .build_scope import EXPRS, Entity, Mistake, describe
 BOOL, I32, F32 = Bool(), dtype("i32"), dtype("f32")
 
 
-def is_literal(entity: Entity) -> bool:
-    """A number or truth value that is known now."""
-    return isinstance(entity, bool | float | Const)
-
-
 def is_scalar(entity: Entity) -> bool:
     """A number that is no tile."""
     return isinstance(entity, (bool, float, *EXPRS))
@@ -141,7 +136,7 @@ def as_tile(entity: Entity, b: Builder, span: Span, what: str = "this") -> Value
     raise Mistake(f"{what} must be a tile, but it is {describe(entity)}", hint, span)
 
 
-def literal(entity: bool | float | Const, kind: DType, shape: tuple[int, ...], span: Span) -> float:
+def literal(entity: bool | float | Const, kind: DType, span: Span) -> float:
     """The number that a literal is in a dtype; Mistake if the dtype does not reach it."""
     value = entity.value if isinstance(entity, Const) else entity
     if isinstance(kind, Bool):
@@ -163,7 +158,7 @@ def literal(entity: bool | float | Const, kind: DType, shape: tuple[int, ...], s
 def tile_like(entity: Entity, kind: DType, b: Builder, span: Span) -> Value:
     """A scalar as a tile of no dimensions that can meet a tile of dtype `kind`; a tile as it is."""
     if isinstance(entity, bool | float | Const):
-        return b.emit(Full(literal(entity, kind, (), span), kind, ()), span)
+        return b.emit(Full(literal(entity, kind, span), kind, ()), span)
     if isinstance(entity, EXPRS):
         return scalar_tile(entity, kind, b, span)
     return as_tile(entity, b, span)

@@ -33,7 +33,7 @@ def _other(a: Arguments, kind: Entity) -> float:
         message = f"{a.what('other')} must be a number that is known when the kernel is compiled"
         raise Mistake(message, "load with other=0 and replace it with where(…)", a.where("other"))
     if isinstance(kind, Float | Codebook) or isinstance(given, bool | Const):
-        return float(literal(given, a.memory("source").dtype, (), a.where("other")))
+        return float(literal(given, a.memory("source").dtype, a.where("other")))
     raise Mistake(f"{given} stands for elements of {kind}", "write an integer", a.where("other"))
 
 

@@ -25,7 +25,7 @@ def _layout(a: Arguments, shape: tuple[int, ...]) -> Layout | None:
 def filled(a: Arguments, value: int) -> Entity:
     """`zeros(f32, [BM, BN])`, `ones(...)`"""
     shape, kind = a.shape("shape"), a.dtype("dtype")
-    number = literal(Const(value), kind, shape, a.where("dtype"))
+    number = literal(Const(value), kind, a.where("dtype"))
     return a.b.emit(ops.Full(number, kind, shape, _layout(a, shape)), a.span)
 
 
@@ -34,7 +34,7 @@ def full(a: Arguments) -> Entity:
     shape, kind, given = a.shape("shape"), a.dtype("dtype"), a.any("value")
     layout = _layout(a, shape)
     if isinstance(given, bool | float | Const):
-        return a.b.emit(ops.Full(literal(given, kind, shape, a.where("value")), kind, shape, layout), a.span)
+        return a.b.emit(ops.Full(literal(given, kind, a.where("value")), kind, shape, layout), a.span)
     value = scalar_tile(given, kind, a.b, a.span) if isinstance(given, EXPRS) else a.tile("value")
     if value.type.shape or value.type.dtype != kind:
         hint = "repeat a tile with expand(…), change its dtype with cast(…)"
@@ -75,9 +75,9 @@ def cast(a: Arguments) -> Entity:
         message = f"a cast of {describe(x)} takes no rounding, overflow or random"
         raise Mistake(message, "cast it to i32 or f32 first, then cast that tile", a.span)
     if isinstance(x, bool | float | Const) and isinstance(kind, Float | Codebook):
-        return a.b.emit(ops.Full(literal(x, kind, (), a.where("x")), kind, ()), a.span)
+        return a.b.emit(ops.Full(literal(x, kind, a.where("x")), kind, ()), a.span)
     if isinstance(x, Const):
-        literal(x, kind, (), a.where("x"))
+        literal(x, kind, a.where("x"))
     if isinstance(x, float):
         message = f"the number {x} is known now and needs no cast to {kind}"
         raise Mistake(message, "write it as an integer", a.where("x"))

@@ -5,7 +5,7 @@ That is possible where each result of the head is used exactly once, in the head
 
 from __future__ import annotations
 
-from .expr import Expr, Var, variables
+from .expr import Expr, Var
 from .ir import Let, Statement, Value
 
 
@@ -64,6 +64,3 @@ def _occurrences(e: Expr) -> list[Var]:
             return [*_occurrences(condition), *_occurrences(yes), *_occurrences(no)]
         case _:
             return []
-
-
-__all__ = ["inline_order", "parts", "variables"]

@@ -193,6 +193,3 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _layout(layout: Layout | None) -> str:
     return "" if layout is None else f", layout={quote(spell(layout))}"
-
-
-__all__ = ["Piece", "default_overflow", "is_compound", "number", "pieces", "quote", "reads"]

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from bitwright.frontend.build import ParameterValue, build
 from bitwright.frontend.parse import parse
 from bitwright.vm.diagnostic import NOWHERE, Diagnostic
