@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 __all__ = ["DTYPES", "MEANINGS", "Lanes", "fma32", "half_to_single", "single_to_half"]
 
-Lanes = NDArray[np.bool_] | NDArray[np.int32] | NDArray[np.int64] | NDArray[np.float32]
+Lanes = NDArray[np.generic]
+Ints = NDArray[np.signedinteger]  # int32 or int64
+Floats = NDArray[np.float32]
 DTYPES: dict[str, np.dtype[np.generic]] = {
     "i1": np.dtype(np.bool_), "i32": np.dtype(np.int32), "i64": np.dtype(np.int64), "f32": np.dtype(np.float32),
 }  # fmt: skip
 
 
-def unsigned(x: Lanes) -> NDArray[np.uint64]:
+def unsigned(x: Ints) -> NDArray[np.uint64]:
     """The bits of an i32 or i64 as a number from 0 up."""
     return x.view(np.uint32).astype(np.uint64) if x.dtype == np.int32 else x.view(np.uint64)
 
@@ -43,7 +45,7 @@ def fma32(x: NDArray[np.float32], y: NDArray[np.float32], z: NDArray[np.float32]
     return bits.view(np.float64).astype(np.float32)
 
 
-def _divide(x: Lanes, y: Lanes, remainder: bool, signed: bool) -> Lanes:
+def _divide(x: Ints, y: Ints, remainder: bool, signed: bool) -> Ints:
     """Truncating division; 0 for a zero divisor; the least integer by -1 wraps."""
     dtype = x.dtype
     if not signed:
@@ -58,8 +60,8 @@ def _divide(x: Lanes, y: Lanes, remainder: bool, signed: bool) -> Lanes:
     return np.where(y == 0, dtype.type(0), rest if remainder else quotient)
 
 
-def _shift(kind: str) -> Callable[[Lanes, Lanes], Lanes]:
-    def run(x: Lanes, y: Lanes) -> Lanes:
+def _shift(kind: str) -> Callable[[Ints, Ints], Ints]:
+    def run(x: Ints, y: Ints) -> Ints:
         width = 8 * x.dtype.itemsize
         if ((y < 0) | (y >= width)).any():
             raise ValueError(f"{kind} by {y[(y < 0) | (y >= width)][0]}: the amount must be from 0 to {width - 1}")
@@ -72,11 +74,11 @@ def _shift(kind: str) -> Callable[[Lanes, Lanes], Lanes]:
 
 
 def _extreme(
-    pick_first: Callable[[Lanes, Lanes], NDArray[np.bool_]], zero_sign: bool
-) -> Callable[[Lanes, Lanes], Lanes]:
+    pick_first: Callable[[Floats, Floats], NDArray[np.bool_]], zero_sign: bool
+) -> Callable[[Floats, Floats], Floats]:
     """IEEE 754-2019 minimum or maximum: NaN wins, and -0 is below +0."""
 
-    def run(x: Lanes, y: Lanes) -> Lanes:
+    def run(x: Floats, y: Floats) -> Floats:
         tie = np.where(np.signbit(x) == zero_sign, x, y)
         found = np.where(x == y, tie, np.where(pick_first(x, y), x, y))
         return np.where(np.isnan(x) | np.isnan(y), np.float32(np.nan), found)
@@ -108,16 +110,21 @@ def single_to_half(x: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.where(np.isnan(x), nan, found).astype(np.uint32).view(np.int32)
 
 
-def _round_once(function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Callable[[Lanes], Lanes]:
+def _round_once(function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Callable[[Floats], Floats]:
     """A function of the C library in f64, rounded to f32: within one unit in the last place."""
     return lambda x: function(x.astype(np.float64)).astype(np.float32)
 
 
-def _mulhi(x: Lanes, y: Lanes) -> Lanes:
+def _choose(condition: NDArray[np.bool_], x: Lanes, y: Lanes) -> Lanes:
+    chosen: Lanes = np.where(condition, x, y)
+    return chosen
+
+
+def _mulhi(x: Ints, y: Ints) -> Ints:
     return ((unsigned(x) * unsigned(y)) >> np.uint64(32)).astype(np.uint32).view(np.int32)
 
 
-def _from_unsigned(x: Lanes) -> Lanes:
+def _from_unsigned(x: Ints) -> Floats:
     return unsigned(x).astype(np.float32)
 
 
@@ -126,8 +133,8 @@ MEANINGS: dict[str, Callable[..., Lanes]] = {
     "sdiv": lambda x, y: _divide(x, y, False, True), "srem": lambda x, y: _divide(x, y, True, True),
     "udiv": lambda x, y: _divide(x, y, False, False), "urem": lambda x, y: _divide(x, y, True, False),
     "smin": np.minimum, "smax": np.maximum,
-    "umin": lambda x, y: np.where(unsigned(x) < unsigned(y), x, y),
-    "umax": lambda x, y: np.where(unsigned(x) > unsigned(y), x, y),
+    "umin": lambda x, y: _choose(unsigned(x) < unsigned(y), x, y),
+    "umax": lambda x, y: _choose(unsigned(x) > unsigned(y), x, y),
     "shl": _shift("shl"), "lshr": _shift("lshr"), "ashr": _shift("ashr"),
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     "eq": np.equal, "ne": np.not_equal, "slt": np.less, "sle": np.less_equal,
@@ -147,5 +154,5 @@ MEANINGS: dict[str, Callable[..., Lanes]] = {
     "trunc": lambda x: x.astype(np.int32),
     "bits": lambda x: x.view(np.int32), "float": lambda x: x.view(np.float32),
     "f16tof32": half_to_single, "f32tof16": single_to_half,
-    "select": lambda c, x, y: np.where(c, x, y),
+    "select": _choose,
 }  # fmt: skip

@@ -257,7 +257,7 @@ class _Machine:
         return held
 
     def addresses(self, op: Read | Write | Exchange) -> NDArray[np.int64]:
-        return self.get(op.base) + self.get(op.offset).astype(np.int64)
+        return self.get(op.base).astype(np.int64) + self.get(op.offset).astype(np.int64)
 
     def active(self, op: Read | Write, lanes: int) -> NDArray[np.bool_]:
         return np.ones(lanes, bool) if op.mask is None else np.broadcast_to(self.get(op.mask), (lanes,)).astype(bool)
@@ -312,11 +312,12 @@ def constant(op: Constant) -> Lanes:
 def lookup(table: Sequence[int], index: Lanes) -> Lanes:
     """The table's entry (32 bits) at `index` modulo its length, which is a power of two."""
     entries = constant(Constant("i32", tuple(table)))
-    return entries[index & (len(table) - 1)]
+    found: Lanes = entries[index.astype(np.int64) & (len(table) - 1)]
+    return found
 
 
 def lookup_bytes(table: Sequence[int], word: Lanes) -> Lanes:
     """Each byte of each word replaced by the table's entry at that byte modulo the table's length."""
     entries = np.array([v & 0xFF for v in table], np.uint8)
-    found = entries[np.ascontiguousarray(word).view(np.uint8) & (len(table) - 1)]
+    found: NDArray[np.uint8] = entries[np.ascontiguousarray(word).view(np.uint8) & (len(table) - 1)]
     return found.view(np.int32)

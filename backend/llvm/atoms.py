@@ -78,7 +78,9 @@ def _bytes(x: NDArray[np.int32], signed: bool) -> NDArray[np.int32]:
 
 def _dp4a_meaning(a_signed: bool, b_signed: bool) -> Callable[..., Lanes]:
     def run(acc: NDArray[np.int32], a: NDArray[np.int32], b: NDArray[np.int32]) -> NDArray[np.int32]:
-        return acc + (_bytes(a, a_signed) * _bytes(b, b_signed)).sum(axis=-1, dtype=np.int32)
+        products = _bytes(a, a_signed) * _bytes(b, b_signed)
+        total: NDArray[np.int32] = acc + products.sum(axis=-1, dtype=np.int32)
+        return total
 
     return run
 
@@ -117,8 +119,8 @@ def _dp4a_plain(a_signed: bool, b_signed: bool) -> Emit:
 
 def _dp2a_plain(code: Code, target: Target, operands: Sequence[Operand]) -> Operand:
     total, a, b = operands
-    for part in (lambda x: code.number("and", x, -65536), lambda x: code.number("shl", x, 16)):
-        left, right = (code.convert("bitcast", part(x), "float") for x in (a, b))
+    for op, value in (("and", -65536), ("shl", 16)):  # the high halves, the low halves
+        left, right = (code.convert("bitcast", code.number(op, x, value), "float") for x in (a, b))
         total = fma(code, target, left, right, total)
     return total
 
