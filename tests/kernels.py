@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from bitwright.frontend.build import ParameterValue, build
 from bitwright.frontend.parse import parse
 from bitwright.vm.interpret import InterpretError

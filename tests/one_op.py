@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
+
 from bitwright.vm.dtypes import DType, dtype
 from bitwright.vm.expr import Expr, Var, evaluate
 from bitwright.vm.ir import Array, Carrier, Memory, Op, Shared, TileType, TypeRuleError, Value
 from bitwright.vm.layout.relation import Layout
-from numpy.typing import ArrayLike
 
 LANES = 16
 
@@ -114,8 +116,12 @@ def covers(layout: Layout | None, shape: tuple[int, ...], lanes: int = LANES) ->
     assert layout is not None
     for dim, size in enumerate(shape):
         assert layout.size(f"d{dim}") == size
-    assert layout.shape == shape or (not shape and layout.shape == ())
     assert lanes % layout.size("lane") == 0
-    places = layout.places(tuple(f"d{d}" for d in range(len(shape))), ("lane", "reg")) if shape else None
-    assert places is None or places.shape[: len(shape)] == shape
+    dims = tuple(f"d{d}" for d in range(len(shape)))
+    assert set(layout.points(*dims)) == set(product(*map(range, shape)))
     return layout
+
+
+def lanes_of(layout: Layout, *dims: str) -> set[tuple[int, ...]]:
+    """Which elements are on which lanes: pairs (coordinates.., lane)."""
+    return set(layout.points(*dims, "lane"))

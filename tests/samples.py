@@ -11,13 +11,14 @@ from functools import cached_property
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
+
 from bitwright.frontend.build import ParameterValue
 from bitwright.tests.kernels import program
 from bitwright.vm.bits import pack, packed_size
 from bitwright.vm.call_arguments import Argument, bind
 from bitwright.vm.dtypes import Codebook, DType, Int, dtype
 from bitwright.vm.ir import Program
-from numpy.typing import NDArray
 
 NATURAL = {"bool": "bool", "f16": "float16", "f32": "float32"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from bitwright.tests.samples import Sample, array, zeros
 
 

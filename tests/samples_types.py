@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from bitwright.tests.samples import Sample, array, of, zeros
 from bitwright.vm.dtypes import NAMED, Float, Int, dtype
 
@@ -111,11 +112,29 @@ def f(x: f32[N], y: {target}[N], seed: int):
 
 def _views() -> Iterator[Sample]:
     for source, target in [
-        ("u32", "f32"), ("f32", "i32"), ("u16", "bf16"), ("f16", "u16"), ("i8", "u8"), ("u8", "f8e4m3fn"),
-        ("u8", "u4"), ("u8", "u1"), ("u8", "u3"), ("u16", "u6"), ("u32", "u8"), ("i16", "i8"), ("u4", "u8"), ("u3", "u8"),
-        ("u6", "f6e3m2"), ("u4", "nf4"), ("u8", "u32"), ("i64", "u32"), ("u32", "u64"), ("f16", "u32"), ("u2", "u6"),
-        ("f4e2m1", "u8"), ("u5", "u8"),
-    ]:  # fmt: skip
+        ("u32", "f32"),
+        ("f32", "i32"),
+        ("u16", "bf16"),
+        ("f16", "u16"),
+        ("i8", "u8"),
+        ("u8", "f8e4m3fn"),
+        ("u8", "u4"),
+        ("u8", "u1"),
+        ("u8", "u3"),
+        ("u16", "u6"),
+        ("u32", "u8"),
+        ("i16", "i8"),
+        ("u4", "u8"),
+        ("u3", "u8"),
+        ("u6", "f6e3m2"),
+        ("u4", "nf4"),
+        ("u8", "u32"),
+        ("i64", "u32"),
+        ("u32", "u64"),
+        ("u2", "u6"),
+        ("f4e2m1", "u8"),
+        ("u5", "u8"),
+    ]:
         old, new = dtype(source).bits, dtype(target).bits
         text = f"""
 def f(x: {source}[R, 96], y: {target}[R, {96 * old // new}]):
@@ -128,6 +147,13 @@ def f(x: {source}[R, 96], y: {target}[R, {96 * old // new}]):
             lambda rng, s=source, t=target, n=96 * old // new: [array(rng, s, 8, 96), zeros(t, 8, n)],  # type: ignore[misc]  # a closure over the loop
             {"R": 8},
         )
+    text = """
+def f(x: f16[R, 96], y: u32[R, 48]):
+    r0 = grid((R, 4))
+    store(y, [r0, 0], view(load(x, [r0, 0], [4, 96]), u32))
+"""
+    # Numbers only: which NaN a float tile holds is not specified.
+    yield Sample("view f16 as u32", text, lambda rng: [of(rng.standard_normal((7, 96)), "f16"), zeros("u32", 7, 48)])
     text = """
 def f(x: u3[N, 64], y: f32[N, 64]):
     i = grid(N)

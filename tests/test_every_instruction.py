@@ -11,6 +11,8 @@ from math import prod
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from bitwright.backend.lane.simulate import simulate
 from bitwright.backend.llvm.build import load
 from bitwright.backend.llvm.entry import make_function
@@ -24,7 +26,6 @@ from bitwright.vm.expr import evaluate
 from bitwright.vm.interpret import interpret
 from bitwright.vm.ir import Let, walk
 from bitwright.vm.ops import Instruction
-from numpy.typing import NDArray
 
 Results = dict[str, tuple[DType, NDArray[np.generic]]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+
 from bitwright.tests.kernels import program, refused
 from bitwright.vm.bits import pack, unpack
 from bitwright.vm.call_arguments import bind

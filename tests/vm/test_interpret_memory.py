@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bitwright.tests.kernels import program, refused
 from bitwright.vm.bits import pack
 from bitwright.vm.interpret import interpret

@@ -167,7 +167,8 @@ def _shift(kind: str, x: Carrier, y: Carrier, bits: int) -> Carrier:
     small = np.where(over, 0, amount).astype(x.dtype)
     if kind == "shl":
         return cast(Carrier, np.where(over, 0, np.left_shift(x, small)))
-    return cast(Carrier, np.where(over, np.where(x < 0, -1, 0), np.right_shift(x, small)).astype(x.dtype))
+    sign = np.where(x < 0, -1, 0).astype(x.dtype)
+    return cast(Carrier, np.where(over, sign, np.right_shift(x, small)))
 
 
 def _quiet(divide: np.ufunc) -> Callable[[Carrier, Carrier], Carrier]:

@@ -35,7 +35,8 @@ class _OnLock(Op):
             )
         if len(self.at) != len(self.array.shape):
             raise TypeRuleError(
-                f"{self.array.name} has {len(self.array.shape)} dimensions, the lock names {len(self.at)}", ""
+                f"{self.array.name} has {len(self.array.shape)} dimensions, the lock names {len(self.at)}",
+                "give one position for each dimension",
             )
 
 

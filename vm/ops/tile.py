@@ -12,9 +12,9 @@ from ..bits import pack, unpack
 from ..dtypes import Bool, DType, Float, Int
 from ..expr import Expr
 from ..ir import Carrier, LayoutRule, Machine, Op, TileType, TypeRuleError, Value
-from ..layout.relation import Layout
-from ..layout.spread import distribute
-from ..layout.views import reshape, transpose
+from ..layout.relation import Layout, LayoutError
+from ..layout.spread import cover, distribute
+from ..layout.views import local, reshape, transpose
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,27 @@ class Reshape(Op):
         return cast(Carrier, machine.tile(self.x).reshape(self.shape))
 
     def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
-        old = self.x.type.shape
-        if operands[0] is not None:
-            return LayoutRule(reshape(operands[0], old, self.shape), operands)
-        return LayoutRule(result, (None if result is None else reshape(result, self.shape, old),))
+        """The elements stay where they are if digits of the new shape can say where; else the operand moves."""
+        old, known = self.x.type.shape, operands[0]
+        if known is None and result is None:
+            return LayoutRule(None, (None,))
+        for candidate in (known, distribute(old, lanes)) if known is not None else ():
+            seen = _reshaped(candidate, old, self.shape)
+            if seen is not None:
+                return LayoutRule(seen, (candidate,))
+        target = result or distribute(self.shape, lanes)
+        source = _reshaped(target, self.shape, old)
+        if source is not None:
+            return LayoutRule(target, (source,))
+        return LayoutRule(cover(local(*self.shape), lanes), (cover(local(*old), lanes),))
+
+
+def _reshaped(layout: Layout, old: tuple[int, ...], new: tuple[int, ...]) -> Layout | None:
+    """The same elements by the new shape; None where the two shapes cut the layout's digits differently."""
+    try:
+        return reshape(layout, old, new)
+    except LayoutError:
+        return None
 
 
 @dataclass(frozen=True)
