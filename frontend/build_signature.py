@@ -141,7 +141,7 @@ def _fix(name: str, value: ParameterValue, assumed: Assumed, span: Span, b: Buil
 def _check_given(
     kernel: syntax.Kernel, given: Mapping[str, ParameterValue], symbols: Mapping[str, Span], b: Builder
 ) -> None:
-    known = [p.name for p in kernel.compile_params] + list(symbols)
+    known = [p.name for p in kernel.compile_params] + [s for s in symbols if not _is_scalar_int(kernel, s)]
     for name in given:
         if name in known:
             continue

@@ -130,6 +130,8 @@ def as_tile(entity: Entity, b: Builder, span: Span, what: str = "this") -> Value
         return b.emit(Full(int(entity), BOOL, ()), span)
     if isinstance(entity, float):
         return b.emit(Full(entity, F32, ()), span)
+    if isinstance(entity, Const):
+        literal(entity, I32, span)
     if isinstance(entity, EXPRS):
         return b.emit(Scalar(entity, I32), span)
     hint = "load it first" if isinstance(entity, Array | Shared) else "use a tile"
@@ -152,7 +154,7 @@ def literal(entity: bool | float | Const, kind: DType, span: Span) -> float:
     if not reaches:
         message = f"{value} is outside {kind}, which goes from {kind.min} to {kind.max}"
         raise Mistake(message, "use a wider dtype, or a number inside the range", span)
-    return value if isinstance(kind, Int) else float(value)
+    return int(value) if isinstance(kind, Int) else float(value)
 
 
 def tile_like(entity: Entity, kind: DType, b: Builder, span: Span) -> Value:
