@@ -7,6 +7,10 @@ y = bw.linear(x, q)                      # x[M, K] -> y[M, N]
 k = bw.compile("kernel.bw", W="u3")      # a kernel of your own; k(x, w, y)
 """
 
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from .backend.lane.simulate import LaneError
 from .backend.target import Target, target
 from .frontend.importers.gguf import load_qtensor as load_gguf
@@ -23,10 +27,21 @@ from .vm.formats import Format
 from .vm.interpret import InterpretError, interpret
 from .vm.layout.text import layout
 
+if TYPE_CHECKING:
+    from .frontend import relax
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`bitwright.relax` is imported when it is first asked for."""
+    if name == "relax":
+        return importlib.import_module(".frontend.relax", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError", "QTensor",
     "QTensorFileError", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout",
-    "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "simulate", "target", "unpack",
+    "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "relax", "simulate", "target", "unpack",
 ]  # fmt: skip
