@@ -66,7 +66,7 @@ def register_linear(
     """
 
     def function(x: tvm.runtime.Tensor, y: tvm.runtime.Tensor) -> None:
-        target: NDArray[np.float32] = np.from_dlpack(y)
+        target = np.from_dlpack(y)
         target[...] = cast(NDArray[np.float32], linear(np.from_dlpack(x), q, bias, activations))
 
     register(function, name, override)
