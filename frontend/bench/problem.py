@@ -17,7 +17,7 @@ from ..linear import linear
 from ..tensor import QTensor
 from .timing import Contender
 
-LIMITS = {"f32": 1e-4, "int8": 3e-2, "bf16": 3e-2}
+LIMITS = {"f32": 1e-4, "f16": 1e-2, "bf16": 3e-2, "int8": 3e-2}
 """Largest relative error of a result by the type of activations; above it, something is broken."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -34,7 +34,9 @@ def linear_command(
     n: Annotated[int, typer.Option("--n", min=1, help="Rows of weights.")] = 4096,
     k: Annotated[int, typer.Option("--k", min=1, help="Columns of weights.")] = 4096,
     group: Annotated[int, typer.Option("--group", min=1, help="Weights that share a scale.")] = 128,
-    activations: Annotated[str, typer.Option("--activations", help="f32, int8 or both.")] = "f32,int8",
+    activations: Annotated[
+        str, typer.Option("--activations", help="What x is rounded to: f32, bf16, f16, int8.")
+    ] = "f32,int8",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Default: all that this process may use.")
     ] = None,
@@ -95,10 +97,12 @@ def _range(text: str, option: str, highest: int) -> tuple[int, ...]:
 
 
 def _kinds(text: str) -> tuple[Activations, ...]:
-    known: dict[str, Activations] = {"f32": "f32", "int8": "int8"}
+    from ..library.plan import Activations
+
+    known: dict[str, Activations] = {kind: kind for kind in get_args(Activations)}
     words = [word.strip() for word in text.split(",")]
     if wrong := [word for word in words if word not in known]:
-        raise CliError(f"--activations {text}: {wrong[0]!r} is neither f32 nor int8")
+        raise CliError(f"--activations {text}: {wrong[0]!r} is none of {', '.join(known)}")
     return tuple(known[word] for word in dict.fromkeys(words))
 
 

@@ -60,7 +60,7 @@ def test_peers_stand_beside(tmp_path: Path) -> None:
         (["--widths", "4-3"], "ranges rise"),
         (["--widths", "x"], "write numbers and ranges"),
         (["--m", "-1"], "write numbers and ranges"),
-        (["--activations", "bf16"], "neither f32 nor int8"),
+        (["--activations", "int8,u8"], "'u8' is none of f32, "),
         (["--threads", "1000"], "from 1 to 256"),
     ],
 )

@@ -20,9 +20,11 @@ def test_version() -> None:
     assert result.stdout.strip() == f"bitwright {importlib.metadata.version('bitwright')}"
 
 
-@pytest.mark.parametrize("command", ["check", "fmt", "compile", "run", "layout", "quantize", "doctor", "cache"])
+@pytest.mark.parametrize(
+    "command", ["check", "fmt", "compile", "run", "layout", "quantize", "doctor", "cache", "bench linear"]
+)
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
-    result = RUN.invoke(app, [command, "--help"])
+    result = RUN.invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert f"Example: bitwright {command}" in " ".join(result.stdout.split())
 
