@@ -60,10 +60,14 @@ def wrapped(values: NDArray[np.int64], type: Type) -> NDArray[np.int64]:
 
 
 class Builder:
-    """Adds operations to the innermost open scope."""
+    """Adds operations to the innermost open scope.
 
-    def __init__(self, lanes: int) -> None:
+    `table_bits` is the widest index for which a look-up in a table of words is a few permutes of registers (0: none).
+    """
+
+    def __init__(self, lanes: int, table_bits: int = 0) -> None:
         self.lanes = lanes
+        self.table_bits = table_bits
         self._bodies: list[list[Statement]] = [[]]
         self._seen: list[dict[Operation, Reg]] = [{}]
         self._known: dict[Reg, Known] = {}

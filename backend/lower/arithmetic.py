@@ -9,9 +9,10 @@ from ...vm.ops import Binary, Unary, Where
 from ..lane.ir import Reg
 from .context import Context
 from .decode import decode
-from .encode import encode, wrap
+from .encode import encode
 from .index import floor_divide
 from .tile import coordinates, matching
+from .whole import wrap
 
 _FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "min": "fmin", "max": "fmax"}
 _FLOAT_COMPARE = {"lt": "flt", "le": "fle", "eq": "feq", "ne": "fne"}

@@ -2,47 +2,78 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import assert_never
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ...vm.dtypes import Bool, Codebook, DType, Float, Int, Overflow, Rounding
 from ...vm.ir import Value
-from ...vm.layout.relation import Layout
 from ...vm.ops import Cast, View
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from .arithmetic import aligned
+from .codebook import encode_whole_codebook
 from .context import Context
-from .decode import decode, decode_table
-from .encode import encode, encode_integer, wrap
+from .decode import decode_table
+from .encode import encode
 from .swar import dense, extract, repack
-from .tile import Packed, Tile, matching
+from .tile import Packed, Tile, matching, separate
+from .whole import as_float, encode_integer, integer_to_integer
 
 
 def lower_cast(c: Context, result: Value, op: Cast) -> None:
     source, target = op.x.type.dtype, op.to
     tile = c.tile(op.x)
-    if isinstance(tile.form, Packed) and _widens(source, target) and tile.layout == result.type.layout:
-        # Stay packed: the fields of all elements of a word move together.
-        words = repack(c.b, tile.form.words, tile.form.positions, target.bits)
-        c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, target.bits)))
-        return
-    if isinstance(tile.form, Packed) and _byte_table(source, target, op) and tile.layout == result.type.layout:
-        bytes_ = repack(c.b, tile.form.words, tile.form.positions, 8)
-        codes = cast_table(source, target, op.rounding, op.overflow)
-        words = [c.b.lookup_bytes(codes, word) for word in bytes_]
-        c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, 8)))
-        return
-    if isinstance(tile.form, Packed) and target.name == "f32" and source.bits <= c.table_bits:
-        match = matching(tile.layout, result_layout(result), len(op.x.type.shape), c.lanes)
-        assert match is not None
-        table = decode_table(source)
-        loose = (extract(c.b, tile.form.words, tile.form.field(r), loose=True) for r in match)
-        c.define(result, tuple(c.b.apply("float", c.b.lookup(table, code)) for code in loose))
+    if isinstance(tile.form, Packed) and tile.layout == result.type.layout:
+        if _widens(source, target):
+            # Stay packed: the fields of all elements of a word move together.
+            words = repack(c.b, tile.form.words, tile.form.positions, target.bits)
+            c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, target.bits)))
+            return
+        if _byte_table(source, target, op):
+            bytes_ = repack(c.b, tile.form.words, tile.form.positions, 8)
+            codes = cast_table(source, target, op.rounding, op.overflow)
+            words = [c.b.lookup_bytes(codes, word) for word in bytes_]
+            c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, 8)))
+            return
+    if _table(c, tile, target, op):
+        _by_table(c, result, tile, op)
         return
     random = [None] * tile.registers if op.random is None else aligned(c, op.random, result)
     values = aligned(c, op.x, result)
-    out = [cast(c.b, source, target, x, op.rounding, op.overflow, r) for x, r in zip(values, random, strict=True)]
-    c.define(result, tuple(out))
+    overflow: Overflow = "ieee" if _exact(source, target) else op.overflow
+    rounding: Rounding = "rne" if _exact(source, target) else op.rounding
+    out = tuple(cast(c.b, source, target, x, rounding, overflow, r) for x, r in zip(values, random, strict=True))
+    c.tiles[result] = Tile(result.type, separate(out, target) if _coded(target) else out)
+
+
+def _coded(target: DType) -> bool:
+    """Whether a cast gives codes: they are what is stored, and their value is known where it is asked for."""
+    return isinstance(target, Codebook) or (isinstance(target, Float) and target.name != "f32")
+
+
+def _table(c: Context, tile: Tile, target: DType, op: Cast) -> bool:
+    """Whether the cast is a table from codes to f32, or to codes, in a word each."""
+    if not isinstance(tile.form, Packed) or isinstance(op.x.type.dtype, Bool) or op.rounding == "stochastic":
+        return False
+    return op.x.type.dtype.bits <= c.b.table_bits and (_coded(target) or target.name == "f32")
+
+
+def _by_table(c: Context, result: Value, tile: Tile, op: Cast) -> None:
+    source, layout = tile.type.dtype, result.type.layout
+    assert isinstance(tile.form, Packed)
+    assert layout is not None
+    match = matching(tile.layout, layout, len(tile.type.shape), c.lanes)
+    assert match is not None
+    loose = [extract(c.b, tile.form.words, tile.form.field(r), loose=True) for r in match]
+    if op.to.name == "f32":
+        table = decode_table(source)
+        c.define(result, tuple(c.b.apply("float", c.b.lookup(table, code)) for code in loose))
+        return
+    codes = cast_table(source, op.to, op.rounding, op.overflow)
+    c.tiles[result] = Tile(result.type, separate(tuple(c.b.lookup(codes, code) for code in loose), op.to))
 
 
 def _byte_table(source: DType, target: DType, op: Cast) -> bool:
@@ -53,15 +84,23 @@ def _byte_table(source: DType, target: DType, op: Cast) -> bool:
 
 def cast_table(source: DType, target: DType, rounding: Rounding, overflow: Overflow) -> tuple[int, ...]:
     """The target's code for every code of the source, 16 entries at least; shorter tables repeat."""
-    count = len(source.values) if isinstance(source, Codebook) else 1 << source.bits
-    values = source.decode(np.arange(count).astype(source.code_dtype))
-    codes = np.resize(target.encode(values, rounding=rounding, overflow=overflow), 1 << source.bits)
+    codes = np.resize(target.encode(_values(source), rounding=rounding, overflow=overflow), 1 << source.bits)
     return tuple(np.resize(codes, max(16, codes.size)).astype(int).tolist())
 
 
-def result_layout(result: Value) -> Layout:
-    assert result.type.layout is not None
-    return result.type.layout
+def _values(source: DType) -> NDArray[np.generic]:
+    """The values of all codes of a source of at most 8 bits."""
+    count = len(source.values) if isinstance(source, Codebook) else 1 << source.bits
+    return source.decode(np.arange(count).astype(source.code_dtype))
+
+
+@lru_cache(maxsize=1024)
+def _exact(source: DType, target: DType) -> bool:
+    """Whether the target, f16 or bf16, has every value of the source: then there is nothing to round or to limit."""
+    if isinstance(source, Bool) or source.bits > 8 or target.name not in ("f16", "bf16"):
+        return False
+    values = _values(source)
+    return np.array_equal(target.round(values, overflow="ieee"), values.astype(np.float32), equal_nan=True)
 
 
 def _widens(source: DType, target: DType) -> bool:
@@ -75,69 +114,37 @@ def _widens(source: DType, target: DType) -> bool:
 def cast(
     b: Builder, source: DType, target: DType, x: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None
 ) -> Reg:
-    """The value of `target` nearest to the value `x` of `source`."""
+    """The value of an integer, bool or f32 `target`, or else its code, that is nearest to the value `x` of `source`."""
     match source:
         case Bool():
             if isinstance(target, Bool):
                 return x
             number = b.apply("select", x, b.i32(1), b.i32(0))
-            return cast(b, Int(32, signed=True), target, number, rounding, overflow, random)
+            return cast(b, Int(8, signed=True), target, number, rounding, overflow, random)
         case Int():
-            if isinstance(target, Int):
-                return _integer_to_integer(b, source, target, x, overflow)
-            return _float_to(b, target, _as_float(b, source, target, x), rounding, overflow, random)
+            return _from_integer(b, source, target, x, rounding, overflow, random)
         case Float() | Codebook():
-            return _float_to(b, target, x, rounding, overflow, random)
-    raise AssertionError(f"no cast from {source}")
+            return _from_float(b, target, x, rounding, overflow, random)
+    assert_never(source)
 
 
-def _float_to(b: Builder, target: DType, x: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None) -> Reg:
+def _from_integer(
+    b: Builder, source: Int, target: DType, x: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None
+) -> Reg:
+    match target:
+        case Int():
+            return integer_to_integer(b, source, target, x, overflow)
+        case Codebook() if source.bits > 24:
+            return encode_whole_codebook(b, target, source, x, rounding)
+        case _:
+            way = rounding if target.name == "f32" else None
+            return _from_float(b, target, as_float(b, source, x, way), rounding, overflow, random)
+
+
+def _from_float(b: Builder, target: DType, x: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None) -> Reg:
     if isinstance(target, Int):
         return encode_integer(b, target, x, rounding, overflow, random)
-    if target.name == "f32":
-        return x
-    return decode(b, target, encode(b, target, x, rounding, overflow, random))
-
-
-def _as_float(b: Builder, source: Int, target: DType, x: Reg) -> Reg:
-    """The integer as an f32 that rounds to `target` as the integer itself would.
-
-    Beyond 24 bits the integer is first rounded to odd at a place that leaves more bits than any narrower float has.
-    """
-    kind = "sitofp" if source.signed else "uitofp"
-    if source.bits < 24 or target.name == "f32":
-        return b.apply(kind, x)
-    drop = 8 if source.bits == 32 else 40
-    rest = b.apply("and", x, b.constant(x.type, (1 << drop) - 1))
-    zero = b.constant(x.type, 0)
-    sticky = b.apply("select", b.apply("ne", rest, zero), b.constant(x.type, 1 << drop), zero)
-    odd = b.apply("or", b.apply("sub", x, rest), sticky)
-    absolute = b.apply("smax", x, b.apply("sub", zero, x)) if source.signed else x
-    limit = b.constant(x.type, 1 << 24)
-    small = b.apply("ult", absolute, limit)
-    return b.apply(kind, b.apply("select", small, x, odd))
-
-
-def _integer_to_integer(b: Builder, source: Int, target: Int, x: Reg, overflow: Overflow) -> Reg:
-    if target.bits == 64:
-        wide = b.apply("sext" if source.signed else "zext", x) if source.bits <= 32 else x
-        if overflow == "sat" and source.signed != target.signed:
-            wide = b.apply("smax", wide, b.i64(0))
-        return wide
-    if overflow == "sat":
-        x = _clamp(b, source, target, x)
-    if source.bits > 32:
-        x = b.apply("trunc", x)
-    return wrap(b, target, x)
-
-
-def _clamp(b: Builder, source: Int, target: Int, x: Reg) -> Reg:
-    if int(source.max) > int(target.max):
-        kind = "smin" if source.signed else "umin"
-        x = b.apply(kind, x, b.constant(x.type, int(target.max)))
-    if source.signed and int(source.min) < int(target.min):
-        x = b.apply("smax", x, b.constant(x.type, int(target.min)))
-    return x
+    return x if target.name == "f32" else encode(b, target, x, rounding, overflow, random)
 
 
 def lower_view(c: Context, result: Value, op: View) -> None:

@@ -20,6 +20,13 @@ def storage_bits(dtype: DType, memory: Memory) -> int:
     return max(8, 1 << (dtype.bits - 1).bit_length()) if whole else dtype.bits
 
 
+def table_bits(target: Target, lanes: int) -> int:
+    """The widest code for which a look-up in a table of f32 is a few permutes of registers."""
+    if lanes % 16 == 0 and target.has("avx512f"):
+        return 6  # 64 entries: two permutes of two registers, and a blend
+    return 3 if lanes % 8 == 0 and target.has("avx2") else 0
+
+
 @dataclass(eq=False)
 class Context:
     """The registers of every value and variable, and where arguments and shared tiles are."""
@@ -36,13 +43,6 @@ class Context:
     shared: dict[Shared, int] = field(default_factory=dict)
     shared_bytes: int = 0
     failures: list[str] = field(default_factory=list)
-
-    @property
-    def table_bits(self) -> int:
-        """The widest code for which a look-up in a table of f32 is a few permutes of registers."""
-        if self.lanes % 16 == 0 and self.target.has("avx512f"):
-            return 6
-        return 3 if self.lanes % 8 == 0 and self.target.has("avx2") else 0
 
     def index(self, e: Expr) -> Reg:
         return lower_index(self.b, e, self.variables)

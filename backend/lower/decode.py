@@ -1,8 +1,8 @@
 """From an element's code to its value, and back: any dtype, one element in a word of its own.
 
-Strategies, cheapest first: integers extend; f16 and bf16 convert; types of at most 5 bits, codebooks and types with
-no simple fields are a table derived from the dtype itself; other floats have their fields put in place of those of an
-f32 and are multiplied by a power of two, which is exact, subnormals included.
+Integers extend; f16 and bf16 convert.  Floats have their fields put in place of those of an f32 and are multiplied by a
+power of two, which is exact, subnormals included; where a look-up is a few permutes of registers (`Builder.table_bits`)
+a table derived from the dtype itself takes less.  Codebooks are tables everywhere.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from ...vm.dtypes import Bool, Codebook, DType, Float, Int
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from .encode import encode
+from .rounding import scale
 from .swar import extract, move
 
-TABLE_BITS = 6  # 64 entries: two permutes of two registers, and a blend
+E8M0 = Float(8, 0, 127, "fn", signed=False, subnormal=False, zero=False)
 
 
 def decode(b: Builder, dtype: DType, code: Reg) -> Reg:
@@ -36,7 +37,7 @@ def decode_field(b: Builder, dtype: DType, words: Sequence[Reg], field: Sequence
         case Bool():
             return b.apply("ne", code(), b.i32(0))
         case Int():
-            return _extend(b, dtype, code())
+            return _extend(b, dtype, words, field)
         case Float():
             if dtype.name == "f32":
                 return b.apply("float", code())
@@ -44,7 +45,7 @@ def decode_field(b: Builder, dtype: DType, words: Sequence[Reg], field: Sequence
                 return b.apply("f16tof32", code(loose=True))
             if dtype.name == "bf16":
                 return b.apply("float", move(b, words, zip(field, range(16, 32), strict=True)))
-            if dtype.bits <= TABLE_BITS or not _simple(dtype):
+            if dtype.bits <= b.table_bits or not _placeable(dtype):
                 return table(b, dtype, code(loose=True))
             return _place_fields(b, dtype, words, field)
         case Codebook():
@@ -52,15 +53,16 @@ def decode_field(b: Builder, dtype: DType, words: Sequence[Reg], field: Sequence
     assert_never(dtype)
 
 
-def _extend(b: Builder, dtype: Int, code: Reg) -> Reg:
+def _extend(b: Builder, dtype: Int, words: Sequence[Reg], field: Sequence[int]) -> Reg:
+    """The integer: a signed one comes to the top of the word first, and its sign follows it down."""
     if not dtype.signed or dtype.bits in (32, 64):
-        return code
-    gap = b.i32(32 - dtype.bits)
-    return b.apply("ashr", b.apply("shl", code, gap), gap)
+        return extract(b, words, field)
+    gap = 32 - dtype.bits
+    return b.apply("ashr", move(b, words, zip(field, range(gap, 32), strict=True)), b.i32(gap))
 
 
 def decode_table(dtype: DType) -> tuple[int, ...]:
-    """The f32 bits of every code's value, 16 entries at least; codes without a meaning repeat the table from its start."""
+    """The f32 bits of every code's value, 16 entries at least; codes without a meaning repeat the table's start."""
     if isinstance(dtype, Codebook):
         values = np.asarray(dtype.values, np.float32)
         values = np.resize(values, 1 << dtype.bits)
@@ -74,9 +76,9 @@ def table(b: Builder, dtype: DType, code: Reg) -> Reg:
     return b.apply("float", b.lookup(decode_table(dtype), code))
 
 
-def _simple(dtype: Float) -> bool:
-    """Whether all codes, but for infinity and NaN, follow the rule that subnormals exist and zero is the zero code."""
-    return dtype.subnormal and dtype.zero and dtype.exponent >= 1 and dtype.bits <= 16 and dtype.bias < 100
+def _placeable(dtype: Float) -> bool:
+    """Whether no finite code has its exponent at that of an f32's infinity."""
+    return dtype == E8M0 or dtype.exponent < 8 or (dtype.subnormal and dtype.specials != "finite")
 
 
 def _place_fields(b: Builder, dtype: Float, words: Sequence[Reg], field: Sequence[int]) -> Reg:
@@ -84,23 +86,40 @@ def _place_fields(b: Builder, dtype: Float, words: Sequence[Reg], field: Sequenc
     magnitude = dtype.exponent + dtype.mantissa
     places = [*range(23 - dtype.mantissa, 23 - dtype.mantissa + magnitude), *([31] if dtype.signed else [])]
     bits = move(b, words, zip(field, places, strict=True))
-    value = b.apply("fmul", b.apply("float", bits), b.f32(2.0 ** (127 - dtype.bias)))
-    if dtype.specials == "finite":
-        return value
-    if dtype.specials == "fnuz":
-        return b.apply("select", b.apply("eq", bits, b.i32(0x80000000)), _nan(b), value)
-    top = ((1 << magnitude) - 1) << (23 - dtype.mantissa)
+    if dtype == E8M0:
+        return _e8m0(b, bits)
+    if dtype.subnormal:
+        value = scale(b, b.apply("float", bits), 127 - dtype.bias)
+    else:  # one exponent higher, so that the lowest is not an f32's subnormals
+        value = scale(b, b.apply("float", b.apply("add", bits, b.i32(1 << 23))), 126 - dtype.bias)
     absolute = b.apply("and", bits, b.i32(0x7FFFFFFF)) if dtype.signed else bits
-    if dtype.specials == "fn":
-        return b.apply("select", b.apply("eq", absolute, b.i32(top)), _nan(b), value)
-    infinity = ((1 << dtype.exponent) - 1) << 23
-    # An f32 whose exponent is all ones is what the code means: infinity, or NaN.
-    special = b.apply("float", b.apply("or", bits, b.i32(0x7F800000)))
-    return b.apply("select", b.apply("sle", b.i32(infinity), absolute), special, value)
+    if dtype.zero and not dtype.subnormal:
+        value = b.apply("select", b.apply("eq", absolute, b.i32(0)), b.apply("float", bits), value)
+    return _specials(b, dtype, bits, absolute, value)
 
 
-def _nan(b: Builder) -> Reg:
-    return b.f32(float("nan"))
+def _specials(b: Builder, dtype: Float, bits: Reg, absolute: Reg, value: Reg) -> Reg:
+    """The value, but infinity and NaN for the codes that mean it; an f32 whose exponent is all ones is either."""
+    top = ((1 << (dtype.exponent + dtype.mantissa)) - 1) << (23 - dtype.mantissa)
+    match dtype.specials:
+        case "finite":
+            return value
+        case "fnuz":
+            return b.apply("select", b.apply("eq", bits, b.i32(0x80000000)), b.f32(float("nan")), value)
+        case "fn":
+            nan = b.apply("float", b.apply("or", bits, b.i32(0x7FC00000)))
+            return b.apply("select", b.apply("eq", absolute, b.i32(top)), nan, value)
+        case "ieee":
+            infinity = ((1 << dtype.exponent) - 1) << 23
+            special = b.apply("float", b.apply("or", bits, b.i32(0x7F800000)))
+            return b.apply("select", b.apply("sle", b.i32(infinity), absolute), special, value)
+    assert_never(dtype.specials)
+
+
+def _e8m0(b: Builder, bits: Reg) -> Reg:
+    """A power of two is an f32 without a fraction, but for 2^-127, a subnormal, and NaN in place of infinity."""
+    word = b.apply("umax", bits, b.i32(1 << 22))
+    return b.apply("float", b.apply("select", b.apply("eq", bits, b.i32(0x7F800000)), b.i32(0x7FC00000), word))
 
 
 def encode_exact(b: Builder, dtype: DType, value: Reg) -> Reg:

@@ -1,278 +1,228 @@
 """From an f32 value to the nearest code of a dtype: every rounding and overflow mode, rounding once.
 
-The float algorithm: scale the magnitude by a power of two so that the dtype's grid becomes the integers, round there,
-and read the code off the integer: (steps above the lowest binade) + (binade << mantissa).  A carry out of the mantissa
-goes to the exponent by itself, and subnormals are the lowest binade.
+The float algorithm works on the magnitude.  Within a binade the f32's own fraction, read as a number from 2^mantissa to
+2^(mantissa+1), counts the steps of the dtype's grid; below the lowest binade the value times a power of two does.  That
+count is rounded to a whole number, and the code is (steps) + (binade << mantissa): a carry out of the mantissa goes to
+the exponent by itself.  What lies beyond the largest code is put right afterwards.
 """
 
 from __future__ import annotations
 
 from typing import assert_never
 
-import numpy as np
-
 from ...vm.dtypes import Bool, Codebook, DType, Float, Int, Overflow, Rounding
 from ..lane.build import Builder
 from ..lane.ir import Reg
+from .codebook import encode_codebook
+from .rounding import inexact_up, round_magnitude, scale
+from .whole import encode_integer
 
-EVERY = 0xFFFFFFFF
+INFINITY = 0x7F800000
+_SMALLEST_NORMAL = 1 << 23  # f32 magnitudes below it, as words, are subnormal
 
 
 def encode(
     b: Builder, dtype: DType, value: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None = None
 ) -> Reg:
-    """The code, zero-extended, of an f32 `value`.  For integers see `encode_integer`."""
+    """The code, zero-extended, of an f32 `value`."""
     match dtype:
         case Float():
             if dtype.name == "f32":
                 return b.apply("bits", value)
-            if dtype.name == "f16" and rounding == "rne" and overflow == "ieee":
-                return b.apply("f32tof16", value)
-            if dtype.name == "bf16" and rounding == "rne" and overflow == "ieee":
-                return _bf16(b, value)
-            if dtype.name == "bf16" or not (dtype.subnormal and dtype.zero):
-                return _wide_exponent(b, dtype, value, rounding, overflow, random)
+            if dtype.name in ("f16", "bf16") and rounding == "rne":
+                return _encode_half(b, dtype, value, overflow)
             return _encode_float(b, dtype, value, rounding, overflow, random)
         case Codebook():
-            return _encode_table(b, dtype, value, rounding)
+            return encode_codebook(b, dtype, value, rounding)
         case Int():
-            return b.apply(
-                "and", encode_integer(b, dtype, value, rounding, overflow, random), b.i32((1 << dtype.bits) - 1)
-            )
+            number = encode_integer(b, dtype, value, rounding, overflow, random)
+            return number if dtype.bits >= 32 else b.apply("and", number, b.i32((1 << dtype.bits) - 1))
         case Bool():
             return b.apply("select", b.apply("fne", value, b.f32(0.0)), b.i32(1), b.i32(0))
     assert_never(dtype)
 
 
+# f16 and bf16 to nearest even
+
+
+def _encode_half(b: Builder, dtype: Float, value: Reg, overflow: Overflow) -> Reg:
+    """By the machine's own conversion, or by the high half of the f32; both turn what is too large into infinity."""
+    code = b.apply("f32tof16", value) if dtype.name == "f16" else _bf16(b, value)
+    if overflow == "ieee":
+        return code
+    infinity = _infinity(dtype)
+    assert infinity is not None
+    finite = b.apply("slt", _magnitude(b, value), b.i32(INFINITY))
+    became = b.apply("eq", b.apply("and", code, b.i32(0x7FFF)), b.i32(infinity))
+    # The largest finite code is one below that of infinity.
+    return b.apply("sub", code, b.apply("select", b.apply("and", finite, became), b.i32(1), b.i32(0)))
+
+
 def _bf16(b: Builder, value: Reg) -> Reg:
-    """The high half of the f32, to nearest even; NaN stays a (quiet) NaN."""
+    """The high half of the f32, to nearest even; NaN is the quiet one of its sign."""
     bits = b.apply("bits", value)
-    odd = b.apply("and", b.apply("lshr", bits, b.i32(16)), b.i32(1))
+    high = b.apply("lshr", bits, b.i32(16))
+    odd = b.apply("and", high, b.i32(1))
     rounded = b.apply("lshr", b.apply("add", b.apply("add", bits, odd), b.i32(0x7FFF)), b.i32(16))
-    return b.apply("select", b.apply("fne", value, value), b.i32(0x7FC0), rounded)
+    nan = b.apply("or", b.apply("and", high, b.i32(0x8000)), b.i32(0x7FC0))
+    return b.apply("select", b.apply("fne", value, value), nan, rounded)
 
 
-def round_magnitude(b: Builder, x: Reg, negative: Reg, rounding: Rounding, random: Reg | None) -> Reg:
-    """A magnitude below 2^31, as f32, to an integer i32; `negative` is the sign of the number that it is taken from."""
-    down = b.apply("floor", x)
-    whole = b.apply("fptoui", down)
-    rest = b.apply("fsub", x, down)
-    match rounding:
-        case "rne":
-            return b.apply("fptoui", b.apply("rint", x))
-        case "rtz":
-            return whole
-        case "rna":
-            up = b.apply("fle", b.f32(0.5), rest)
-        case "rup" | "rdn":
-            inexact = b.apply("flt", b.f32(0.0), rest)
-            away = negative if rounding == "rdn" else b.apply("xor", negative, b.constant("i1", 1))
-            up = b.apply("and", inexact, away)
-        case "stochastic":
-            assert random is not None
-            part = b.apply("fptoui", b.apply("fmul", rest, b.f32(2.0**32)))
-            up = b.apply("ult", b.apply("add", part, random), part)  # part + random carries out of the word
-        case _:
-            assert_never(rounding)
-    return b.apply("add", whole, b.apply("select", up, b.i32(1), b.i32(0)))
+def _magnitude(b: Builder, value: Reg) -> Reg:
+    """The word of |value|."""
+    return b.apply("and", b.apply("bits", value), b.i32(0x7FFFFFFF))
+
+
+# Any float
 
 
 def _encode_float(
     b: Builder, dtype: Float, value: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None
 ) -> Reg:
-    bits = b.apply("bits", value)
-    magnitude_bits = b.apply("and", bits, b.i32(0x7FFFFFFF))
-    negative = b.apply("slt", bits, b.i32(0))
-    lowest = 1 - dtype.bias  # the exponent of the smallest normal number, and of the subnormals
-    exponent = b.apply("sub", b.apply("lshr", magnitude_bits, b.i32(23)), b.i32(127))
-    exponent = b.apply("smin", b.apply("smax", exponent, b.i32(lowest)), b.i32(127))
-    power = b.apply("shl", b.apply("sub", b.i32(127 + dtype.mantissa), exponent), b.i32(23))
-    scaled = b.apply("fmul", b.apply("float", magnitude_bits), b.apply("float", power))
-    steps = round_magnitude(b, scaled, negative, rounding, random)
-    binade = b.apply("shl", b.apply("sub", exponent, b.i32(lowest)), b.i32(dtype.mantissa))
-    code = _limit(b, dtype, b.apply("add", steps, binade), magnitude_bits, negative, rounding, overflow)
-    return _sign(b, dtype, code, value, negative)
+    magnitude = _magnitude(b, value)
+    negative = b.apply("slt", b.apply("bits", value), b.i32(0))
+    code = _on_grid(b, dtype, magnitude, negative, rounding, random)
+    code = _limit(b, dtype, code, magnitude, negative, rounding, overflow)
+    nan = b.apply("fne", value, value)
+    if not dtype.signed:
+        code = _not_negative(b, dtype, code, magnitude, negative, overflow)
+    return _signed(b, dtype, code, negative, nan)
 
 
-def _largest(dtype: Float) -> int:
+def _on_grid(b: Builder, dtype: Float, magnitude: Reg, negative: Reg, rounding: Rounding, random: Reg | None) -> Reg:
+    """The code to which a magnitude rounds on the dtype's grid, as if that had no end."""
+    lowest = 1 - dtype.bias if dtype.subnormal else -dtype.bias  # the exponent of the lowest binade
+    exponent, fraction = _parts(b, magnitude, lowest)
+    binade = b.apply("shl", b.apply("sub", exponent, b.i32(127 + lowest)), b.i32(dtype.mantissa))
+    steps = b.apply("float", b.apply("or", fraction, b.i32((127 + dtype.mantissa) << 23)))
+    if dtype.subnormal:
+        low = _below(b, magnitude, dtype.mantissa - lowest)
+        normal = b.apply("sle", b.i32(_power(lowest)), magnitude)
+        steps = b.apply("select", normal, steps, low)
+        binade = b.apply("select", normal, binade, b.i32(0))
+        return b.apply("add", round_magnitude(b, steps, negative, rounding, random), binade)
+    whole = round_magnitude(b, steps, negative, rounding, random)
+    code = b.apply("add", whole, b.apply("sub", binade, b.i32(1 << dtype.mantissa)))
+    if not dtype.zero:
+        return b.apply("smax", code, b.i32(0))
+    first = _first_gap(b, dtype, _below(b, magnitude, dtype.mantissa - lowest), negative, rounding, random)
+    return b.apply("select", b.apply("slt", magnitude, b.i32(_first_code(dtype))), first, code)
+
+
+def _parts(b: Builder, magnitude: Reg, lowest: int) -> tuple[Reg, Reg]:
+    """The biased exponent and the fraction bits of a magnitude; subnormals are normalised where the dtype has such."""
+    bias: Reg | None = None
+    if lowest < -126:
+        tiny = b.apply("slt", magnitude, b.i32(_SMALLEST_NORMAL))
+        grown = b.apply("bits", b.apply("fmul", b.apply("float", magnitude), b.f32(2.0**24)))
+        magnitude = b.apply("select", tiny, grown, magnitude)
+        bias = b.apply("select", tiny, b.i32(24), b.i32(0))
+    exponent = b.apply("lshr", magnitude, b.i32(23))
+    fraction = b.apply("and", magnitude, b.i32(_SMALLEST_NORMAL - 1))
+    return exponent if bias is None else b.apply("sub", exponent, bias), fraction
+
+
+def _power(exponent: int) -> int:
+    """The word of the f32 2^exponent, from -149; 2^128 is where infinity is."""
+    return (exponent + 127) << 23 if exponent >= -126 else 1 << (exponent + 149)
+
+
+def _below(b: Builder, magnitude: Reg, power: int) -> Reg:
+    """magnitude * 2^power.  What would underflow stays a tiny number: all that is asked of it is whether it is 0."""
+    scaled = scale(b, b.apply("float", magnitude), power)
+    if power >= 0:
+        return scaled
+    nonzero = b.apply("ne", magnitude, b.i32(0))
+    return b.apply("select", nonzero, b.apply("fmax", scaled, b.f32(2.0**-100)), scaled)
+
+
+def _first_code(dtype: Float) -> int:
+    """The word of the f32 that code 1 stands for; without subnormals it is (1 + 2^-mantissa) * 2^-bias."""
+    return int(dtype.decode([1]).view("u4")[0])
+
+
+def _first_gap(b: Builder, dtype: Float, steps: Reg, negative: Reg, rounding: Rounding, random: Reg | None) -> Reg:
+    """0 or 1: where a magnitude of so many steps goes that lies between zero and code 1, 2^mantissa + 1 steps apart."""
+    gap = (1 << dtype.mantissa) + 1
+    match rounding:
+        case "rne":
+            up = b.apply("flt", b.f32(gap / 2), steps)
+        case "rna":
+            up = b.apply("fle", b.f32(gap / 2), steps)
+        case "stochastic":
+            assert random is not None
+            down = b.apply("floor", steps)
+            part = b.apply("fptoui", b.apply("fmul", b.apply("fsub", steps, down), b.f32(2.0**32)))
+            whole = b.apply("shl", b.apply("zext", b.apply("fptoui", down)), b.i64(32))
+            share = b.apply("udiv", b.apply("or", whole, b.apply("zext", part)), b.i64(gap))
+            chance = b.apply("trunc", share)
+            up = b.apply("ult", b.apply("add", chance, random), chance)
+        case "rtz" | "rup" | "rdn":
+            up = inexact_up(b, b.apply("flt", b.f32(0.0), steps), negative, rounding)
+        case _:
+            assert_never(rounding)
+    return b.apply("select", up, b.i32(1), b.i32(0))
+
+
+# The ends of the range, the sign, and NaN
+
+
+def _top(dtype: Float) -> int:
     """The code of the largest finite magnitude."""
-    top = (1 << (dtype.exponent + dtype.mantissa)) - 1
-    return {"finite": top, "fnuz": top, "fn": top - 1, "ieee": top - (1 << dtype.mantissa)}[dtype.specials]
+    every = (1 << (dtype.exponent + dtype.mantissa)) - 1
+    if dtype.specials == "ieee":
+        return (every >> dtype.mantissa << dtype.mantissa) - 1
+    return every - (dtype.specials == "fn")
+
+
+def _infinity(dtype: Float) -> int | None:
+    """The code of infinity, if there is one."""
+    return _top(dtype) + 1 if dtype.has_infinity else None
+
+
+def _nan(dtype: Float) -> int | None:
+    """The code of the positive (quiet) NaN, if there is one; for fnuz that of the only one."""
+    if not dtype.has_nan:
+        return None
+    if dtype.specials == "fnuz":
+        return 1 << (dtype.exponent + dtype.mantissa)
+    return _top(dtype) + 1 + ((1 << dtype.mantissa) >> 1 if dtype.specials == "ieee" else 0)
 
 
 def _limit(
     b: Builder, dtype: Float, code: Reg, magnitude: Reg, negative: Reg, rounding: Rounding, overflow: Overflow
 ) -> Reg:
-    """Too large a magnitude saturates, or becomes what the dtype has for it."""
-    largest = _largest(dtype)
-    over = b.apply("or", b.apply("slt", b.i32(largest), code), b.apply("sle", b.i32(0x7F800000), magnitude))
-    beyond = b.i32(_beyond(dtype) if overflow == "ieee" else largest)
-    if overflow == "ieee" and rounding in ("rtz", "rup", "rdn"):
-        # modes that round a finite number towards zero keep the largest one
-        infinite = b.apply("eq", magnitude, b.i32(0x7F800000))
-        away = {"rtz": b.constant("i1", 0), "rdn": negative, "rup": b.apply("xor", negative, b.constant("i1", 1))}[
-            rounding
-        ]
-        beyond = b.apply("select", b.apply("or", infinite, away), beyond, b.i32(largest))
-    return b.apply("select", over, beyond, code)
+    """Too large a magnitude saturates, or becomes infinity, else NaN, where the dtype has that."""
+    top, infinity, nan = _top(dtype), _infinity(dtype), _nan(dtype)
+    infinite = b.apply("eq", magnitude, b.i32(INFINITY))
+    if overflow == "sat":
+        limited = b.apply("smin", code, b.i32(top))
+        return limited if infinity is None else b.apply("select", infinite, b.i32(infinity), limited)
+    beyond = b.i32(infinity if infinity is not None else nan if nan is not None else top)
+    if rounding in ("rtz", "rup", "rdn"):  # modes that may round a finite number towards zero keep the largest one then
+        away = inexact_up(b, b.constant("i1", 1), negative, rounding)
+        beyond = b.apply("select", b.apply("or", infinite, away), beyond, b.i32(top))
+    return b.apply("select", b.apply("slt", b.i32(top), code), beyond, code)
 
 
-def _beyond(dtype: Float) -> int:
-    """The magnitude code of infinity, else of NaN, else of the largest number."""
-    largest = _largest(dtype)
-    if dtype.specials == "fnuz":
-        return 1 << (dtype.exponent + dtype.mantissa)
-    return largest + 1 if dtype.specials in ("ieee", "fn") else largest
-
-
-def _sign(b: Builder, dtype: Float, code: Reg, value: Reg, negative: Reg) -> Reg:
-    magnitude_bits = dtype.exponent + dtype.mantissa
-    sign = 1 << magnitude_bits
-    if dtype.signed and dtype.specials == "fnuz":
-        has_sign = b.apply("and", negative, b.apply("ne", code, b.i32(0)))  # there is no -0
-        code = b.apply("select", has_sign, b.apply("or", code, b.i32(sign)), code)
-    elif dtype.signed:
-        code = b.apply("select", negative, b.apply("or", code, b.i32(sign)), code)
+def _not_negative(b: Builder, dtype: Float, code: Reg, magnitude: Reg, negative: Reg, overflow: Overflow) -> Reg:
+    """Unsigned dtypes take what is below their range to their smallest value, or to NaN."""
+    if dtype.zero:
+        below = b.apply("and", negative, b.apply("ne", code, b.i32(0)))
     else:
-        below = b.apply("and", negative, b.apply("fne", value, b.f32(0.0)))
-        code = b.apply("select", below, b.i32(0), code)
-    nan = {"finite": 0, "fnuz": sign, "fn": sign - 1, "ieee": _largest(dtype) + 1 + ((1 << dtype.mantissa) >> 1)}[
-        dtype.specials
-    ]
-    return b.apply("select", b.apply("fne", value, value), b.i32(nan), code)
+        below = b.apply("or", negative, b.apply("eq", magnitude, b.i32(0)))
+    nan = _nan(dtype) if overflow == "ieee" else None
+    return b.apply("select", below, b.i32(nan or 0), code)
 
 
-def thresholds(dtype: DType, rounding: Rounding, overflow: Overflow) -> tuple[list[float], list[int]]:
-    """For a dtype of at most 8 bits: codes in the order of their values, and the least f32 that becomes each but the first.
-
-    They are found by bisection over all f32 with the dtype's own `encode`, so there is nothing here to disagree with it.
-    """
-
-    def code(key: int) -> int:
-        bits = key if key >= 0 else 0x80000000 | -(key + 1)
-        number = np.array([bits], np.uint32).view(np.float32)
-        return int(dtype.encode(number, rounding=rounding, overflow=overflow)[0])
-
-    low, high = -(0x7F800000) - 1, 0x7F800000  # keys: the order of f32 from -inf to inf
-    codes, bounds = [code(low)], []
-    edges: list[tuple[int, int]] = []
-
-    def search(left: int, right: int, a: int, z: int) -> None:
-        if a == z:
-            return
-        if right == left + 1:
-            edges.append((right, z))
-            return
-        middle = (left + right) // 2
-        m = code(middle)
-        search(left, middle, a, m)
-        search(middle, right, m, z)
-
-    search(low, high, code(low), code(high))
-    for key, c in edges:
-        bits = key if key >= 0 else 0x80000000 | -(key + 1)
-        bounds.append(float(np.array([bits], np.uint32).view(np.float32)[0]))
-        codes.append(c)
-    return bounds, codes
-
-
-def _encode_table(b: Builder, dtype: Codebook, value: Reg, rounding: Rounding) -> Reg:
-    """The code by its rank among the values: one comparison and one addition for each boundary."""
-    return _by_thresholds(b, dtype, value, rounding, "sat")
-
-
-def _by_thresholds(b: Builder, dtype: DType, value: Reg, rounding: Rounding, overflow: Overflow) -> Reg:
-    bounds, codes = thresholds(dtype, rounding, overflow)
-    rank = b.i32(0)
-    for bound in bounds:
-        rank = b.apply("add", rank, b.apply("select", b.apply("fle", b.f32(bound), value), b.i32(1), b.i32(0)))
-    size = 1 << max(4, (len(codes) - 1).bit_length())
-    code = b.lookup(tuple(codes + [codes[-1]] * (size - len(codes))), rank)
-    nan = int(dtype.encode(np.array([np.nan], np.float32), rounding=rounding, overflow=overflow)[0])
-    return b.apply("select", b.apply("fne", value, value), b.i32(nan), code)
-
-
-def _wide_exponent(
-    b: Builder, dtype: Float, value: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None
-) -> Reg:
-    """Types whose exponents reach those of f32 (bf16), or that have no zero (e8m0, ue6m2)."""
-    if dtype.bits <= 8 and rounding != "stochastic":
-        return _by_thresholds(b, dtype, value, rounding, overflow)
-    return _truncate(b, dtype, value, rounding, overflow, random)
-
-
-def _truncate(b: Builder, dtype: Float, value: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None) -> Reg:
-    """bf16: its code is the high half of an f32, so rounding is done on the f32's own bits."""
-    assert dtype.name == "bf16", f"no way to round to {dtype} with {rounding}"
-    bits = b.apply("bits", value)
-    magnitude, negative = b.apply("and", bits, b.i32(0x7FFFFFFF)), b.apply("slt", bits, b.i32(0))
-    whole, rest = b.apply("lshr", magnitude, b.i32(16)), b.apply("and", magnitude, b.i32(0xFFFF))
-    match rounding:
-        case "rtz":
-            up = b.constant("i1", 0)
-        case "rna":
-            up = b.apply("sle", b.i32(0x8000), rest)
-        case "rne":
-            odd = b.apply("and", whole, b.i32(1))
-            up = b.apply("slt", b.i32(0x8000), b.apply("add", rest, odd))
-        case "rup" | "rdn":
-            away = negative if rounding == "rdn" else b.apply("xor", negative, b.constant("i1", 1))
-            up = b.apply("and", b.apply("ne", rest, b.i32(0)), away)
-        case "stochastic":
-            assert random is not None
-            part = b.apply("shl", rest, b.i32(16))
-            up = b.apply("ult", b.apply("add", part, random), part)
-        case _:
-            assert_never(rounding)
-    code = b.apply("add", whole, b.apply("select", up, b.i32(1), b.i32(0)))
-    code = _limit(b, dtype, code, magnitude, negative, rounding, overflow)
-    return _sign(b, dtype, code, value, negative)
-
-
-def encode_integer(
-    b: Builder, dtype: Int, value: Reg, rounding: Rounding, overflow: Overflow, random: Reg | None = None
-) -> Reg:
-    """The integer nearest to an f32 `value`, as a value of the dtype (i32, or i64 for 64 bits).  NaN gives 0."""
-    bits = b.apply("bits", value)
-    negative = b.apply("slt", bits, b.i32(0))
-    if rounding == "rne":
-        whole = b.apply("rint", value)
-    else:
-        whole = _round_signed(b, value, negative, rounding, random)
-    if overflow == "ieee":
-        wide = b.apply("fptosl", whole)
-        return wide if dtype.bits == 64 else _wrap(b, dtype, b.apply("trunc", wide))
-    if dtype.bits == 64:
-        return b.apply("fptosl", whole if dtype.signed else b.apply("fmax", whole, b.f32(0.0)))
-    if dtype.bits == 32:
-        return b.apply("fptosi" if dtype.signed else "fptoui", whole)
-    number = b.apply("fptosi", whole)
-    return b.apply("smin", b.apply("smax", number, b.i32(int(dtype.min))), b.i32(int(dtype.max)))
-
-
-def _round_signed(b: Builder, value: Reg, negative: Reg, rounding: Rounding, random: Reg | None) -> Reg:
-    """An f32 to an integral f32.  From 2^23 on every f32 is integral."""
-    if rounding == "rdn":
-        return b.apply("floor", value)
-    if rounding == "rup":
-        return b.apply("ceil", value)
-    magnitude = b.apply("fabs", value)
-    small = b.apply("flt", magnitude, b.f32(2.0**23))
-    steps = b.apply(
-        "sitofp", round_magnitude(b, b.apply("select", small, magnitude, b.f32(0.0)), negative, rounding, random)
-    )
-    signed = b.apply("select", negative, b.apply("fneg", steps), steps)
-    return b.apply("select", small, signed, value)
-
-
-def _wrap(b: Builder, dtype: Int, number: Reg) -> Reg:
-    """The number modulo 2^bits, in the dtype's range (i32)."""
-    if dtype.bits == 32:
-        return number
-    if not dtype.signed:
-        return b.apply("and", number, b.i32((1 << dtype.bits) - 1))
-    gap = b.i32(32 - dtype.bits)
-    return b.apply("ashr", b.apply("shl", number, gap), gap)
-
-
-wrap = _wrap
+def _signed(b: Builder, dtype: Float, code: Reg, negative: Reg, nan: Reg) -> Reg:
+    """The code with its sign; NaN keeps its sign where there are two, and is +0 where there is none."""
+    found = _nan(dtype)
+    if found is not None:
+        code = b.apply("select", nan, b.i32(found), code)
+    if dtype.signed:
+        if dtype.specials == "fnuz":  # there is no -0
+            negative = b.apply("and", negative, b.apply("ne", code, b.i32(0)))
+        sign = b.i32(1 << (dtype.exponent + dtype.mantissa))
+        code = b.apply("or", code, b.apply("select", negative, sign, b.i32(0)))
+    return code if found is not None else b.apply("select", nan, b.i32(0), code)

@@ -47,7 +47,7 @@ def _travel(b: Builder, word: Reg, distance: int, mask: int) -> Reg:
 
 
 def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool = False) -> Reg:
-    """The code whose bits are at the positions `field`, zero-extended to a word of its own; `loose`: the bits above it may be anything.
+    """The code at the positions `field`, zero-extended to a word of its own; `loose`: above it may be anything.
 
     A table of 2^n entries looks at n bits only, so that a loose code that lies in one piece needs no mask.
     """

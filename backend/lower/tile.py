@@ -24,14 +24,24 @@ from .swar import Positions, dense, extract, insert, repack
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """The elements' codes as bits of words."""
+    """The elements' codes as bits of words.
+
+    `clean`: each element has a word of its own, in its low bits, and the rest of the word is 0.
+    """
 
     words: tuple[Reg, ...]
     positions: Positions
+    clean: bool = False
 
     def field(self, register: int) -> list[int]:
         """Where the bits of one element's code are."""
         return [int(p) for p in self.positions[register]]
+
+
+def separate(codes: tuple[Reg, ...], dtype: DType) -> Packed:
+    """Zero-extended codes in words of their own."""
+    places = np.arange(len(codes), dtype=np.int64)[:, None] * 32 + np.arange(dtype.bits)
+    return Packed(codes, places, clean=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +72,8 @@ class Tile:
     def code(self, b: Builder, register: int) -> Reg:
         """The element's code, zero-extended (i32; i64 for 64-bit integers)."""
         if isinstance(self.form, Packed):
-            return extract(b, self.form.words, self.form.field(register))
+            field = self.form.field(register)
+            return self.form.words[field[0] // 32] if self.form.clean else extract(b, self.form.words, field)
         return encode_exact(b, self.type.dtype, self.form[register])
 
     def words(self, b: Builder, positions: Positions | None = None) -> tuple[Reg, ...]:
@@ -71,7 +82,7 @@ class Tile:
         wanted = dense(self.registers, bits) if positions is None else positions
         if isinstance(self.form, Packed) and np.array_equal(self.form.positions, wanted):
             return self.form.words
-        if isinstance(self.form, Packed) and positions is None and bits in (8, 16):
+        if isinstance(self.form, Packed) and positions is None and bits in (8, 16) and not self.form.clean:
             return tuple(repack(b, self.form.words, self.form.positions, bits))
         codes = [self.code(b, r) for r in range(self.registers)]
         return tuple(insert(b, codes, wanted, int(wanted.max()) // 32 + 1))

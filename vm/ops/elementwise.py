@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from ..dtypes import Bool, DType, Float, Int, Overflow, Rounding
+from ..dtypes import Bool, Codebook, DType, Float, Int, Overflow, Rounding
 from ..ir import Carrier, Machine, Op, TileType, TypeRuleError, Value
 
 UnaryKind = Literal[
@@ -231,7 +231,22 @@ class Cast(Op):
             )
         if self.random is not None and self.random.type.shape != self.x.type.shape:
             raise TypeRuleError(f"random bits {self.random.type} for {self.x.type}", "give them the operand's shape")
+        self._check_stochastic()
         return TileType(self.to, self.x.type.shape)
+
+    def _check_stochastic(self) -> None:
+        """The chance must be exact: it is a share of the gap, which in a codebook is any number."""
+        source = self.x.type.dtype
+        if self.random is None or isinstance(self.to, Int):
+            return
+        if isinstance(self.to, Codebook):
+            raise TypeRuleError(
+                f"stochastic rounding to the codebook {self.to} is not defined", "use rne, or a float or integer dtype"
+            )
+        if isinstance(source, Int) and source.bits > 24:
+            raise TypeRuleError(
+                f"stochastic rounding of {source} to {self.to} is not defined", f"cast it first: cast({self.x}, f32)"
+            )
 
     def run(self, machine: Machine) -> Carrier:
         x = machine.tile(self.x)
