@@ -19,6 +19,7 @@ from ...vm.ir import (
     Carried,
     For,
     If,
+    LayoutRule,
     Let,
     Merge,
     Op,
@@ -28,9 +29,9 @@ from ...vm.ir import (
     While,
     walk,
 )  # fmt: skip
-from ...vm.layout.relation import Layout
-from ...vm.layout.spread import cover, distribute, same_lanes
-from ...vm.ops import Convert
+from ...vm.layout.relation import Layout, LayoutError
+from ...vm.layout.spread import cover, distribute, distribute_flat, same_lanes
+from ...vm.ops import Convert, View
 from ..target import Target
 
 Wishes = dict[Value, Layout]
@@ -75,8 +76,7 @@ def _wish(body: tuple[Statement, ...], lanes: int, wishes: Wishes) -> None:
         match s:
             case Let():
                 asked = wishes.get(s.result) if isinstance(s.result, Value) else None
-                rule = s.op.layouts(lanes, asked, tuple(None for _ in s.op.operands))
-                for value, layout in zip(s.op.operands, rule.operands, strict=True):
+                for value, layout in zip(s.op.operands, _asked(s.op, lanes, asked), strict=True):
                     if layout is not None:
                         wishes.setdefault(value, layout)
             case For() | While():
@@ -96,6 +96,15 @@ def _wish(body: tuple[Statement, ...], lanes: int, wishes: Wishes) -> None:
                 _wish(s.orelse, lanes, wishes)
             case _:
                 assert_never(s)
+
+
+def _asked(op: Op, lanes: int, result: Layout | None) -> tuple[Layout | None, ...]:
+    """What the instruction wants of its operands if its result is to have a layout."""
+    nothing = tuple(None for _ in op.operands)
+    try:
+        return op.layouts(lanes, result, nothing).operands
+    except LayoutError:  # that layout of the result cannot be seen through a reshape
+        return nothing
 
 
 class _Forward:
@@ -120,23 +129,40 @@ class _Forward:
         return tuple(out)
 
     def _let(self, s: Let, out: list[Statement]) -> None:
-        operands = tuple(self.values[v] for v in s.op.operands)
-        rule = s.op.layouts(self.lanes, None, tuple(v.type.layout for v in operands))
-        result = s.result
-        if isinstance(result, Value) and rule.result is None:
-            wish = self.wishes.get(result) or distribute(result.type.shape, self.lanes)
-            rule = s.op.layouts(self.lanes, wish, tuple(v.type.layout for v in operands))
-            rule = replace(rule, result=rule.result or wish)
+        asked = getattr(s.op, "layout", None)
+        op = replace(s.op, layout=None) if isinstance(s.op, View) else s.op  # bits are seen where they lie
+        operands = tuple(self.values[v] for v in op.operands)
+        rule = self._rule(op, s.result, tuple(v.type.layout for v in operands))
         moved = {
             old: self._moved(new, layout, out)
-            for old, new, layout in zip(s.op.operands, operands, rule.operands, strict=True)
+            for old, new, layout in zip(op.operands, operands, rule.operands, strict=True)
         }
-        if isinstance(result, Value):
-            assert rule.result is not None
-            self.values[result] = replace_layout(result, cover(rule.result, self.lanes))
-            out.append(replace(s, result=self.values[result], op=with_operands(s.op, moved)))
-        else:
-            out.append(replace(s, op=with_operands(s.op, moved)))
+        op = with_operands(op, moved)
+        if not isinstance(s.result, Value):
+            out.append(replace(s, op=op))
+            return
+        assert rule.result is not None
+        value = replace_layout(s.result, cover(rule.result, self.lanes))
+        out.append(replace(s, result=value, op=op))
+        if asked is not None and cover(asked, self.lanes) != value.type.layout:
+            made, value = value, replace_layout(s.result, cover(asked, self.lanes))
+            out.append(Let(value, Convert(made, cover(asked, self.lanes)), s.span))
+        self.values[s.result] = value
+
+    def _rule(self, op: Op, result: Binding | None, have: tuple[Layout | None, ...]) -> LayoutRule:
+        """What the instruction asks of its operands as they are; of its result too, if it has one."""
+        try:
+            rule = op.layouts(self.lanes, None, have)
+        except LayoutError:  # the operand's lanes cut across the rows of the shape that it is to be seen in
+            (operand,), seen = op.operands, op.infer()
+            assert seen is not None
+            regular = distribute_flat(operand.type.shape, seen.shape, self.lanes)
+            return replace(op.layouts(self.lanes, None, (regular,)), operands=(regular,))
+        if not isinstance(result, Value) or rule.result is not None:
+            return rule
+        wish = self.wishes.get(result) or distribute(result.type.shape, self.lanes)
+        rule = op.layouts(self.lanes, wish, have)
+        return replace(rule, result=rule.result or wish)
 
     def _moved(self, value: Value, wanted: Layout | None, out: list[Statement]) -> Value:
         """The value on the lanes that are wanted."""
@@ -160,7 +186,7 @@ class _Forward:
         return moved
 
     def _enter(self, carried: tuple[Carried, ...], out: list[Statement]) -> list[tuple[Bound, Binding]]:
-        """(before, inside) of each carried value; inside has the layout that the users wish for, else that of before."""
+        """(before, inside) of each carried value; inside has the layout that its users wish for, else that of before."""
         entered: list[tuple[Bound, Binding]] = []
         for x in carried:
             if not isinstance(x.inside, Value):

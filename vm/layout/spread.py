@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from math import gcd
+from math import gcd, prod
 
 from .relation import Digit, Layout, LayoutError
-from .views import column_local, local, reduce, replicate, spatial
+from .views import column_local, local, reduce, replicate, reshape, spatial
 
 
 def word_run(bits: int) -> int:
@@ -29,6 +29,31 @@ def distribute(shape: tuple[int, ...], lanes: int, run: int = 1) -> Layout:
     outer = local(*(n // a for n, a in zip(counts, across, strict=True)))
     inner = local(*([1] * (len(shape) - 1)), run)
     return cover(outer * spatial(*across) * inner, lanes)
+
+
+def distribute_flat(shape: tuple[int, ...], other: tuple[int, ...], lanes: int) -> Layout:
+    """A layout of a tile that can also be seen as one of the shape `other`: its lanes do not cut across either's rows.
+
+    The elements in row-major order form one line; one block of neighbouring runs of it goes over as many lanes as fit.
+    """
+    total = prod(shape)
+    borders = {prod(s[k:]) for s in (shape, other) for k in range(len(s))}
+
+    def whole(cut: int) -> bool:
+        return all(cut % b == 0 or b % cut == 0 for b in borders)
+
+    across, run = next(
+        (across, run)
+        for across in sorted(_divisors(gcd(lanes, total)), reverse=True)
+        for run in _divisors(total // across)
+        if whole(run) and whole(run * across)
+    )
+    line = local(total // run // across) * spatial(across) * local(run)
+    return cover(reshape(line, (total,), shape), lanes)
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
 
 
 def cover(layout: Layout, lanes: int) -> Layout:
