@@ -1,4 +1,4 @@
-"""The arrays that callers of `linear` have, as the f32 rows that kernels take, and results as arrays of the same kind."""
+"""The arrays that callers of `linear` have as the f32 rows that kernels take, and results as the same kind of array."""
 
 from __future__ import annotations
 
