@@ -15,7 +15,7 @@ from .backend.lane.simulate import LaneError
 from .backend.target import Target, target
 from .frontend.importers.gguf import load_qtensor as load_gguf
 from .frontend.importers.safetensors import QTensorFileError, load
-from .frontend.jit import Jit, jit
+from .frontend.jit import Jit, jit, tune
 from .frontend.kernel import Kernel, compile, simulate
 from .frontend.linear import LinearError, linear, linear_kernel
 from .frontend.quantize import quantize
@@ -43,5 +43,5 @@ __version__ = "0.1.0"
 __all__ = [
     "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError", "QTensor",
     "QTensorFileError", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout",
-    "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "relax", "simulate", "target", "unpack",
+    "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "relax", "simulate", "target", "tune", "unpack",
 ]  # fmt: skip

@@ -54,7 +54,9 @@ class Jit(Generic[P]):
         params = self.syntax.params
         if len(arguments) != len(params):
             names = ", ".join(p.name for p in params)
-            raise Diagnostic(Problem(f"{self.syntax.name} takes {len(params)} arguments ({names}), got {len(arguments)}"))
+            raise Diagnostic(
+                Problem(f"{self.syntax.name} takes {len(params)} arguments ({names}), got {len(arguments)}")
+            )
         given: dict[str, ParameterValue] = dict(parameters)
         multiples: dict[str, int] = {}
         types = {p.name for p in self.syntax.compile_params}
@@ -104,16 +106,31 @@ def dtype_of(array: object) -> DType:
     raise Diagnostic(Problem(f"there is no dtype for arrays of {np.dtype(type(array)) if not name else name}"))
 
 
-def jit(function: Callable[P, object] | None = None, *, target: str = "cpu") -> Jit[P] | Callable[[Callable[P, object]], Jit[P]]:
+def tune(*choices: ParameterValue) -> ParameterValue:
+    """The default of a compile-time parameter that a session may search: its first choice.
+
+    A decorated function's defaults are the one thing of it that Python evaluates, so there the name must exist:
+    `from bitwright import tune`.
+    """
+    if not choices:
+        raise ValueError("tune lists choices, for example tune(64, 128)")
+    return choices[0]
+
+
+def jit(
+    function: Callable[P, object] | None = None, *, target: str = "cpu"
+) -> Jit[P] | Callable[[Callable[P, object]], Jit[P]]:
     """Makes a kernel of a function whose body is written in the language; nothing of it is run as Python.
 
-        @bitwright.jit
-        def double(x: f32[N], y: f32[N], *, B: int = 128):
-            i = grid((N, B))
-            store(y, [i], load(x, [i], [B]) * 2.0)
+    from __future__ import annotations     # before Python 3.14, which would evaluate f32[N] at once
 
-        double(x, y)
-        double(x, y, B=256)
+    @bitwright.jit
+    def double(x: f32[N], y: f32[N], *, B: int = 128):
+        i = grid((N, B))
+        store(y, [i], load(x, [i], [B]) * 2.0)
+
+    double(x, y)
+    double(x, y, B=256)
     """
     if function is None:
         return lambda f: Jit(f, find_target(target))
