@@ -92,7 +92,9 @@ def _rounding() -> Iterator[Sample]:
             yield _cast(f"cast f32 to {target}, {rounding}", "f32", target, options)
         if isinstance(dtype(target), Float):
             yield _cast(f"cast i32 to {target}, rdn", "i32", target, ', rounding="rdn"')
-        yield _stochastic(target)
+        if target != "nf4":  # a codebook has no exact share of a gap
+            if target != "nf4":  # the one type here without stochastic rounding
+            yield _stochastic(target)
 
 
 def _stochastic(target: str) -> Sample:
@@ -115,7 +117,6 @@ def _views() -> Iterator[Sample]:
         ("u32", "f32"),
         ("f32", "i32"),
         ("u16", "bf16"),
-        ("f16", "u16"),
         ("i8", "u8"),
         ("u8", "f8e4m3fn"),
         ("u8", "u4"),
@@ -147,13 +148,18 @@ def f(x: {source}[R, 96], y: {target}[R, {96 * old // new}]):
             lambda rng, s=source, t=target, n=96 * old // new: [array(rng, s, 8, 96), zeros(t, 8, n)],  # type: ignore[misc]  # a closure over the loop
             {"R": 8},
         )
-    text = """
-def f(x: f16[R, 96], y: u32[R, 48]):
+    for target, count in (("u16", 96), ("u32", 48), ("i8", 192)):
+        text = f"""
+def f(x: f16[R, 96], y: {target}[R, {count}]):
     r0 = grid((R, 4))
-    store(y, [r0, 0], view(load(x, [r0, 0], [4, 96]), u32))
+    store(y, [r0, 0], view(load(x, [r0, 0], [4, 96]), {target}))
 """
-    # Numbers only: which NaN a float tile holds is not specified.
-    yield Sample("view f16 as u32", text, lambda rng: [of(rng.standard_normal((7, 96)), "f16"), zeros("u32", 7, 48)])
+        # Numbers only: which NaN a float tile holds is not specified.
+        yield Sample(
+            f"view f16 as {target}",
+            text,
+            lambda rng, t=target, n=count: [of(rng.standard_normal((7, 96)), "f16"), zeros(t, 7, n)],  # type: ignore[misc]  # a closure over the loop
+        )
     text = """
 def f(x: u3[N, 64], y: f32[N, 64]):
     i = grid(N)

@@ -174,7 +174,8 @@ def _encode_wide(
             code = ((word + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
         else:
             return _encode(fields, magnitude(values), "rne", overflow, None).astype(np.uint16)
-    special = (code & code.dtype.type(fields.infinity_code or 0)) == fields.infinity_code
+    # A NaN whose mantissa is all ones carries into the sign above, so the code does not tell it.
+    special = ((code & code.dtype.type(fields.infinity_code or 0)) == fields.infinity_code) | np.isnan(values)
     if special.any():
         # Overflow, infinity or NaN: the general way knows what each becomes.
         code[special] = _encode(fields, magnitude(values[special]), "rne", overflow, None)

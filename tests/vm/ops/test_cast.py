@@ -108,6 +108,14 @@ def test_overflow() -> None:
     check("ternary", "sat", [1, -1, 1, -1, 0, 1])
 
 
+@pytest.mark.parametrize("kind", ["f16", "bf16", "f32", "f8e4m3fn", "f8e5m2"])
+def test_every_nan_stays_one(kind: str) -> None:
+    bits = [0x7FFFFFFF, 0x7FFFE000, 0x7F800001, 0x7FC00000, 0xFFFFFFFF, 0xFF800001]
+    for overflow in ("sat", "ieee"):
+        codes = dtype(kind).encode(np.array(bits, np.uint32).view(np.float32), overflow=overflow)
+        assert np.isnan(dtype(kind).decode(codes)).all()
+
+
 def test_stochastic_rounding_moves_as_its_bits_say() -> None:
     x, bits = value("f32", 4), value("u32", 4, name="bits")
     op = Cast(x, dtype("u4"), "stochastic", random=bits)
@@ -128,6 +136,7 @@ def test_rules() -> None:
     refused(Cast(x, dtype("u4"), "stochastic"), "random")
     refused(Cast(x, dtype("u4"), "rne", random=bits), "random")
     refused(Cast(x, dtype("u4"), "stochastic", random=value("u32", 5)), "u32[5]", "f32[4]")
+    refused(Cast(x, dtype("nf4"), "stochastic", random=bits), "codebook nf4")
 
 
 def test_layout_stays() -> None:
