@@ -93,7 +93,6 @@ def _rounding() -> Iterator[Sample]:
         if isinstance(dtype(target), Float):
             yield _cast(f"cast i32 to {target}, rdn", "i32", target, ', rounding="rdn"')
         if target != "nf4":  # a codebook has no exact share of a gap
-            if target != "nf4":  # the one type here without stochastic rounding
             yield _stochastic(target)
 
 
