@@ -163,11 +163,21 @@ class _Printer:
         for c in carried:
             if c.next is c.inside or isinstance(c.next, Const) or c.next in self.names:
                 continue
-            if any(other.next is c.inside for other in carried) or not isinstance(c.next, Value):
+            older = self._chain(c.inside, body)
+            if any(other.next in older for other in carried) or not isinstance(c.next, Value):
                 continue
             index = next((i for i, s in enumerate(body) if isinstance(s, Let) and s.result is c.next), None)
-            if index is not None and not later_use(c.inside, body[index + 1 :]):
+            if index is not None and not any(later_use(v, body[index + 1 :]) for v in older):
                 self.names.share(c.next, c.inside)
+
+    def _chain(self, inside: Binding, body: Sequence[Statement]) -> list[Binding]:
+        """The values that will go by the name of `inside` as loops of the body hand it on."""
+        chain = [inside]
+        for statement in body:
+            last = chain[-1]
+            if isinstance(statement, For | While) and isinstance(last, Value) and self.uses[last] == 1:
+                chain += [c.after for c in statement.carried if c.before is last]
+        return chain
 
     def _body(self, carried: Sequence[Carried], body: Sequence[Statement], counter: Var | None) -> None:
         self._share_next(carried, body)

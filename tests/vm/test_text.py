@@ -148,6 +148,13 @@ def test_a_program_reads_like_one_that_was_written() -> None:
             "s = ones(f32, [4])\nfor i in range(n):\n    r = s + s\n    store(x, [0], s)\n    s = r",
             "s = ones(f32, [4])\nfor i in range(n):\n    r = s + s\n    store(x, [0], s)\n    s = r",
         ),
+        # The value that the inner loop hands on is still needed when the next one is made.
+        (
+            "t = ones(f32, [4])\nu = zeros(f32, [4])\nfor i in range(n):\n    for j in range(2):\n        t = t + t\n"
+            "    t, u = u + u, t\nstore(x, [0], t + u)",
+            "t = ones(f32, [4])\nu = zeros(f32, [4])\nfor i in range(n):\n    for j in range(2):\n        t = t + t\n"
+            "    t_1 = u + u\n    t, u = t_1, t\nt_2 = t + u\nstore(x, [0], t_2)",
+        ),
         # A branch sets what it merges at its end.
         (
             "t = ones(f32, [4])\nif n > 2:\n    t = t + t\nstore(x, [0], t)",
