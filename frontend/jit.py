@@ -7,8 +7,6 @@ import inspect
 from collections.abc import Callable
 from typing import Generic, ParamSpec
 
-import numpy as np
-
 from ..backend.target import Target
 from ..backend.target import target as find_target
 from ..vm.diagnostic import Diagnostic, Problem
@@ -103,7 +101,7 @@ def dtype_of(array: object) -> DType:
             return dtype(short + name.removeprefix(long))
     if name.startswith("float8_"):
         return dtype("f8" + name.removeprefix("float8_"))
-    raise Diagnostic(Problem(f"there is no dtype for arrays of {np.dtype(type(array)) if not name else name}"))
+    raise Diagnostic(Problem(f"there is no dtype for arrays of {name or type(array).__name__}"))
 
 
 def tune(*choices: ParameterValue) -> ParameterValue:
