@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,12 +20,16 @@ from .timing import Contender
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import onnxruntime
     import torch
 
 _T = TypeVar("_T", bound=np.generic)
 
 ONNX_BITS = (2, 4, 8)
 """Widths that MatMulNBits has."""
+
+PRODUCTS_PER_SESSION = 8
+"""Products in one run of a session: its start hardly counts, and a median of them still means something."""
 
 _INT8 = 4  # MatMulNBits' accuracy_level: activations may be rounded to int8
 
@@ -92,39 +97,67 @@ def _group_fits(problem: Problem) -> bool:
 
 
 def _onnx(problem: Problem, threads: int) -> Contender:
-    """One session with a node for each copy of the weights, so that all share its threads; one call runs them all."""
+    """Sessions of several nodes, each node with a copy of the weights: one call runs a session."""
+    arrays = _onnx_weights(problem)
+    nbytes = sum(array.nbytes for array in arrays.values())
+    sessions = [
+        _session(problem, arrays, first, threads) for first in range(0, problem.copies(nbytes), PRODUCTS_PER_SESSION)
+    ]
+    errors = [error for session in sessions for error in session.errors(problem)]
+    turn = count()
+    bits = problem.q.format.element.bits
+    return Contender(
+        "onnxruntime int8", bits, nbytes, max(errors), PRODUCTS_PER_SESSION,
+        lambda: sessions[next(turn) % len(sessions)].run(),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Session:
+    """A session whose input and results are bound to memory, so that a run copies nothing."""
+
+    session: onnxruntime.InferenceSession
+    binding: onnxruntime.IOBinding
+    results: list[onnxruntime.OrtValue]
+    first: int
+
+    def run(self) -> None:
+        self.session.run_with_iobinding(self.binding)
+
+    def errors(self, problem: Problem) -> list[float]:
+        """The errors of every product, whose columns are turned as the rows of its weights."""
+        self.run()
+        turned = (np.roll(y.numpy(), -copy, axis=1) for copy, y in enumerate(self.results, self.first))
+        return [problem.checked("onnxruntime", y, "int8") for y in turned]
+
+
+def _session(problem: Problem, arrays: dict[str, npt.NDArray[np.generic]], first: int, threads: int) -> _Session:
     import onnxruntime
 
     q, (m, k) = problem.q, problem.x.shape
     n, bits, group = q.shape[0], q.format.element.bits, q.format.group
     assert group is not None
-    arrays = _onnx_weights(problem)
-    nbytes = sum(array.nbytes for array in arrays.values())
-    copies = problem.copies(nbytes)
     attributes = {"K": k, "N": n, "bits": bits, "block_size": group, "accuracy_level": _INT8}
     nodes: list[Node] = []
     weights: dict[str, npt.NDArray[np.generic]] = {}
-    for copy in range(copies):
+    for copy in range(first, first + PRODUCTS_PER_SESSION):
         # Each copy has its rows turned further, so that no two are alike and the runtime cannot share them.
         weights |= {f"{name}{copy}": np.roll(array, copy, axis=0) for name, array in arrays.items()}
         inputs = ["x", *(f"{name}{copy}" for name in arrays)]
         nodes.append(Node("MatMulNBits", inputs, [f"y{copy}"], attributes, "com.microsoft"))
-    content = model(nodes, weights, {"x": (m, k)}, {f"y{copy}": (m, n) for copy in range(copies)})
+    names = [node.outputs[0] for node in nodes]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # idle sessions leave the processors alone
+    content = model(nodes, weights, {"x": (m, k)}, dict.fromkeys(names, (m, n)))
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     binding.bind_cpu_input("x", problem.x)
-    results = [onnxruntime.OrtValue.ortvalue_from_shape_and_type((m, n), np.float32) for _ in range(copies)]
-    for copy, result in enumerate(results):
-        binding.bind_ortvalue_output(f"y{copy}", result)
-    session.run_with_iobinding(binding)
-    errors = [
-        problem.checked("onnxruntime", np.roll(results[copy].numpy(), -copy, axis=1), "int8")
-        for copy in (0, copies - 1)
-    ]
-    return Contender("onnxruntime int8", bits, nbytes, max(errors), copies, lambda: session.run_with_iobinding(binding))
+    results = [onnxruntime.OrtValue.ortvalue_from_shape_and_type((m, n), np.float32) for _ in names]
+    for name, result in zip(names, results, strict=True):
+        binding.bind_ortvalue_output(name, result)
+    return _Session(session, binding, results, first)
 
 
 def _onnx_weights(problem: Problem) -> dict[str, npt.NDArray[np.generic]]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bitwright.frontend.bench.onnx_model import Node, model
-from bitwright.frontend.bench.peers import packed_peers, plain_peers
-from bitwright.frontend.bench.problem import make_problem
+from bitwright.frontend.bench.peers import PRODUCTS_PER_SESSION, packed_peers, plain_peers
+from bitwright.frontend.bench.problem import Problem, make_problem
 
 
 def test_a_model_is_one_that_the_runtime_reads() -> None:
@@ -29,8 +29,17 @@ def test_the_runtime_multiplies_the_same_quantised_weights(bits: int) -> None:
     (peer,) = packed_peers(p, threads=1)
     assert peer.bits == bits
     assert peer.error < 0.03
-    assert peer.products * peer.nbytes >= 20_000
+    assert peer.products == PRODUCTS_PER_SESSION
+    assert peer.nbytes == 32 * 160 * bits // 8 + 32 * 5 * 4 + 32 * -(-5 * bits // 8)
     peer.call()
+
+
+def test_every_product_of_every_session_is_checked() -> None:
+    pytest.importorskip("onnxruntime")
+    p = make_problem(4, 1, 32, 64, 32, cold=20 * (32 * 64 // 2 + 32 * 2 * 4 + 32))
+    with patch.object(Problem, "checked", autospec=True, side_effect=Problem.checked) as checked:
+        list(packed_peers(p, threads=1))
+    assert checked.call_count == 3 * PRODUCTS_PER_SESSION  # the least number of sessions that holds 20 copies
 
 
 def test_other_widths_and_groups_have_no_packed_peer() -> None:
