@@ -123,7 +123,8 @@ class Binary(Op):
     """`x kind y`.
 
     `div` is for floats; `floordiv` and `mod` (Python's, rounding down) for integers, and 0 for a zero divisor.
-    Shifts by the width or more give 0 (-1 for a negative number shifted right).  min and max propagate NaN.
+    Shifts by the width or more give 0 (-1 for a negative number shifted right).  min and max propagate NaN, and -0 is
+    less than +0 to them.
     """
 
     kind: BinaryKind
@@ -171,6 +172,20 @@ def _shift(kind: str, x: Carrier, y: Carrier, bits: int) -> Carrier:
     return cast(Carrier, np.where(over, sign, np.right_shift(x, small)))
 
 
+def greatest(x: Carrier, y: Carrier) -> Carrier:
+    """NumPy's maximum, in which +0 is more than -0."""
+    if x.dtype.kind != "f":
+        return cast(Carrier, np.maximum(x, y))
+    return cast(Carrier, np.where((x == 0) & (y == 0), x + y, np.maximum(x, y)))
+
+
+def least(x: Carrier, y: Carrier) -> Carrier:
+    """NumPy's minimum, in which -0 is less than +0."""
+    if x.dtype.kind != "f":
+        return cast(Carrier, np.minimum(x, y))
+    return cast(Carrier, np.negative(greatest(np.negative(x), np.negative(y))))
+
+
 def _quiet(divide: np.ufunc) -> Callable[[Carrier, Carrier], Carrier]:
     """Integer division in which a zero divisor gives zero."""
 
@@ -182,7 +197,7 @@ def _quiet(divide: np.ufunc) -> Callable[[Carrier, Carrier], Carrier]:
 
 _BINARY: dict[str, Callable[[Carrier, Carrier], Carrier]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "floordiv": _quiet(np.floor_divide),
-    "mod": _quiet(np.mod), "min": np.minimum, "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or,
+    "mod": _quiet(np.mod), "min": least, "max": greatest, "and": np.bitwise_and, "or": np.bitwise_or,
     "xor": np.bitwise_xor, "shl": lambda x, y: x, "shr": lambda x, y: x, "lt": np.less, "le": np.less_equal,
     "eq": np.equal, "ne": np.not_equal,
 }  # fmt: skip

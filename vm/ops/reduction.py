@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce as fold
 from typing import Literal, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..dtypes import Bool, Float, Int
 from ..ir import Carrier, LayoutRule, Machine, Op, TileType, TypeRuleError, Value
 from ..layout.relation import Layout
 from ..layout.views import reduce
-from .elementwise import computable, wrap
+from .elementwise import computable, greatest, least, wrap
 
 ReduceKind = Literal["sum", "max", "min", "any", "all"]
 
@@ -21,7 +22,8 @@ class Reduce(Op):
     """Folds dimension `dim` by `kind`; with `keepdim` it stays, with size 1.
 
     A sum of floats is taken in f32 in an order that is not specified, and rounded once to the dtype; the
-    specification sums in float64.  max and min propagate NaN.  any and all take bool tiles.
+    specification sums in float64.  max and min propagate NaN, and take -0 as less than +0.
+    any and all take bool tiles.
     """
 
     kind: ReduceKind
@@ -57,8 +59,8 @@ class Reduce(Op):
         if self.kind == "sum":
             return wrap(x.sum(axis=self.dim, keepdims=self.keepdim), cast(Int, dtype))
         if self.kind in ("max", "min"):
-            most = np.max if self.kind == "max" else np.min
-            return cast(Carrier, most(x, axis=self.dim, keepdims=self.keepdim))
+            most = fold(greatest if self.kind == "max" else least, np.moveaxis(x, self.dim, 0))
+            return cast(Carrier, np.expand_dims(most, self.dim) if self.keepdim else np.asarray(most))
         holds = np.any if self.kind == "any" else np.all
         return cast(Carrier, holds(x, axis=self.dim, keepdims=self.keepdim))
 

@@ -13,7 +13,7 @@ import pytest
 from bitwright.tests.one_op import covers, refused, run, value
 from bitwright.vm.dtypes import Int, dtype
 from bitwright.vm.layout.spread import distribute
-from bitwright.vm.ops import Binary, Unary, Where
+from bitwright.vm.ops import Binary, Reduce, Unary, Where
 from bitwright.vm.ops.elementwise import BinaryKind, UnaryKind
 
 INTS = ["i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64"]
@@ -169,6 +169,19 @@ class TestFloats:
         assert run(Binary("le", x, y), a, b).tolist() == [True, False, True, False, True, False]
         assert run(Binary("eq", x, y), a, b).tolist() == [True, False, False, False, True, False]
         assert run(Binary("ne", x, y), a, b).tolist() == [False, True, True, True, False, True]
+
+    @pytest.mark.parametrize("kind", list(FORMATS))
+    def test_zeros_have_an_order(self, kind: str) -> None:
+        x, y = value(kind, 64), value(kind, 64, name="y")
+        a, b = np.tile([0.0, -0.0, 0.0, -0.0], 16), np.tile([0.0, -0.0, -0.0, 0.0], 16)
+        assert np.signbit(run(Binary("max", x, y), a, b)).tolist() == [False, True, False, False] * 16
+        assert np.signbit(run(Binary("min", x, y), a, b)).tolist() == [False, True, True, True] * 16
+        for dim in (0, 1):
+            zeros = value(kind, 4, 4)
+            mixed = np.array([[0.0] * 4, [-0.0] * 4, [0.0, -0.0, 0.0, -0.0], [-0.0, -0.0, 0.0, 0.0]])
+            mixed = mixed if dim == 1 else mixed.T
+            assert np.signbit(run(Reduce("max", zeros, dim), mixed)).tolist() == [False, True, False, False]
+            assert np.signbit(run(Reduce("min", zeros, dim), mixed)).tolist() == [False, True, True, True]
 
     @pytest.mark.parametrize("kind", list(FORMATS))
     def test_mathematics(self, kind: str) -> None:
