@@ -100,13 +100,28 @@ def _on_grid(b: Builder, dtype: Float, magnitude: Reg, negative: Reg, rounding: 
         normal = b.apply("sle", b.i32(_power(lowest)), magnitude)
         steps = b.apply("select", normal, steps, low)
         binade = b.apply("select", normal, binade, b.i32(0))
-        return b.apply("add", round_magnitude(b, steps, negative, rounding, random), binade)
-    whole = round_magnitude(b, steps, negative, rounding, random)
-    code = b.apply("add", whole, b.apply("sub", binade, b.i32(1 << dtype.mantissa)))
+        return _count(b, dtype, steps, binade, negative, rounding, random)
+    base = b.apply("sub", binade, b.i32(1 << dtype.mantissa))
+    code = _count(b, dtype, steps, base, negative, rounding, random)
     if not dtype.zero:
         return b.apply("smax", code, b.i32(0))
     first = _first_gap(b, dtype, _below(b, magnitude, dtype.mantissa - lowest), negative, rounding, random)
     return b.apply("select", b.apply("slt", magnitude, b.i32(_first_code(dtype))), first, code)
+
+
+def _count(
+    b: Builder, dtype: Float, steps: Reg, base: Reg, negative: Reg, rounding: Rounding, random: Reg | None
+) -> Reg:
+    """The code: steps, rounded, above the code `base`."""
+    if dtype.mantissa or rounding != "rne":
+        return b.apply("add", round_magnitude(b, steps, negative, rounding, random), base)
+    # A tie goes to the even code.  Without mantissa bits that is not the even count of steps.
+    down = b.apply("floor", steps)
+    rest, half = b.apply("fsub", steps, down), b.f32(0.5)
+    code = b.apply("add", b.apply("fptoui", down), base)
+    odd = b.apply("ne", b.apply("and", code, b.i32(1)), b.i32(0))
+    up = b.apply("or", b.apply("flt", half, rest), b.apply("and", b.apply("feq", half, rest), odd))
+    return b.apply("add", code, b.apply("select", up, b.i32(1), b.i32(0)))
 
 
 def _parts(b: Builder, magnitude: Reg, lowest: int) -> tuple[Reg, Reg]:
