@@ -26,7 +26,7 @@ ZeroMode = Literal["none", "zero", "offset"]
 COLUMNS_PER_LANE = 4  # four independent sums per row hide the latency of a multiply-add
 LONGEST_PART = 128  # of a group: columns of x that share a step in "int8"
 LONGEST_RUN = 32  # of columns that one storage tile holds
-SCALES = ("f16", "bf16", "f32", "e8m0", "f8e4m3fn", "ue4m3", "ue5m3")
+SCALES = ("f16", "bf16", "f32", "e8m0", "f8e4m3fn", "ue5m3")  # of whole bytes: arrays of others are packed without gaps
 
 
 class LinearError(ValueError):
