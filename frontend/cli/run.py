@@ -65,13 +65,20 @@ def run_command(
     before = given.copies()
     sizes = {var.name: given.sizes[var] for var in made.compiled.signature.explicit}
     expected = _interpreted(made, given, sizes) if check else None  # first: it refuses what could harm this process
-    made(*given.values, **sizes)
+    _call(made, given, sizes)
     _summarise(made, given, files)
     good = expected is None or _agree(made, given, expected, tolerance)
     if timed:
         show(_timed(made, before, sizes))
     if not good:
         raise typer.Exit(1)
+
+
+def _call(made: Kernel, given: Given, sizes: dict[str, int]) -> None:
+    try:
+        made(*given.values, **sizes)
+    except RuntimeError as error:  # a check that the kernel itself makes has failed
+        raise CliError(f"{made.name} stopped: {error}") from error
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -116,6 +116,15 @@ def test_what_is_out_of_bounds_is_reported_before_it_happens(tmp_path: Path) -> 
     assert "out of bounds" in result.stderr
 
 
+@pytest.mark.parametrize("check", [[], ["--check"]])
+def test_an_assertion_that_fails_is_told(tmp_path: Path, check: list[str]) -> None:
+    text = NARROW + '    assert i < 64, "only one block may run"\n'
+    result = run(tmp_path, text, "-p", "D=f32", "--shape", "N=200", *check)
+    assert result.exit_code == 1
+    assert "only one block may run" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
