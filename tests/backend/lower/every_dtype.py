@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from bitwright.vm.dtypes import Codebook, DType, DTypeError, Float, Int, codebook, dtype, float_dtype
 from numpy.typing import NDArray
+
+from bitwright.vm.dtypes import Codebook, DType, DTypeError, Float, Int, codebook, dtype, float_dtype
 
 SPECIALS = ("finite", "fn", "ieee", "fnuz")
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from bitwright.backend.lane.build import Builder
 from bitwright.backend.lane.ir import Function, Read, Reg, Write
 from bitwright.backend.lane.simulate import simulate
 from bitwright.tests.backend.llvm.native import run_native
-from numpy.typing import NDArray
 
 Words = NDArray[np.uint32]
 Step = Callable[[Builder, Sequence[Reg]], Reg]
@@ -19,7 +20,7 @@ MACHINES = [("cpu", 16, 6), ("cpu:x86-64-v3", 8, 3), ("cpu:baseline", 4, 0)]
 
 
 def lane_function(steps: Sequence[Step], inputs: int, count: int, lanes: int, table_bits: int) -> Function:
-    """Slot 0: words [steps, count, inputs]; slot 1: words [steps, count].  Each lane gives step i its `inputs` words."""
+    """Slot 0: words [steps, count, inputs]; slot 1: words [steps, count].  Each lane gives its words to every step."""
     b = Builder(lanes, table_bits)
     lane = np.arange(lanes, dtype=np.int64)
     for row, step in enumerate(steps):

@@ -7,13 +7,14 @@ from functools import lru_cache, partial
 import ml_dtypes
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from bitwright.backend.lane.build import Builder
 from bitwright.backend.lane.ir import Reg
 from bitwright.backend.lower.decode import decode_field
 from bitwright.tests.backend.lower.every_dtype import HALVES, NARROW, count_of, same_numbers
 from bitwright.tests.backend.lower.lane_kernels import MACHINES, Words, run_on, run_simulated
 from bitwright.vm.dtypes import DType, Int, dtype
-from numpy.typing import NDArray
 
 COUNT = 256 * 16  # 256 blocks of 16 lanes: each lane sees each code
 KINDS: tuple[DType, ...] = (*NARROW, *HALVES)

@@ -11,10 +11,11 @@ from typing import get_args
 import ml_dtypes
 import numpy as np
 import pytest
+
 from bitwright.backend.lane.build import Builder
 from bitwright.backend.lane.ir import Reg
 from bitwright.backend.lower.encode import encode
-from bitwright.tests.backend.lower.every_dtype import BOOKS, FLOATS, HALVES, INTS, NARROW, borders, dice
+from bitwright.tests.backend.lower.every_dtype import BOOKS, FLOATS, HALVES, INTS, NARROW, borders, dice, same_numbers
 from bitwright.tests.backend.lower.lane_kernels import MACHINES, Step, Words, run_on, run_simulated
 from bitwright.vm.dtypes import Codebook, DType, Int, Overflow, Rounding, dtype
 
@@ -66,7 +67,10 @@ def _check(ways: Sequence[Way], words: Words, found: Words) -> None:
         numbers = np.ascontiguousarray(given[:, 0]).view(np.float32)
         random = np.ascontiguousarray(given[:, 1]) if way.rounding == "stochastic" else None
         right = way.kind.encode(numbers, way.rounding, way.overflow, random)
-        wrong = np.flatnonzero(got != right)
+        same = got == right
+        if way.kind.name == "f16":  # the machine's own conversion keeps the payload of NaN
+            same |= same_numbers(way.kind.decode(got), way.kind.decode(right))
+        wrong = np.flatnonzero(~same)
         bad = [(numbers[i], int(got[i]), int(right[i])) for i in wrong[:4]]
         assert not len(wrong), f"{way}: {len(wrong)} of {COUNT} differ: (number, code, right) {bad}"
 
