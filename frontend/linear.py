@@ -41,7 +41,7 @@ def linear(
     * "bf16" and "f16" round each x to the nearest number of that type first: 2^-8 or 2^-11 times T more.  In f16,
       |x| above 65504 becomes infinite.
     * "int8" rounds x, for each row and group (or equal part of a group) of at most 128 columns, to 8-bit integers: each
-      x is off by max|x| / 254 of its part, or by 1e-36 if that is more.  Only for element types whose values are
+      x is off by 1.0001 max|x| / 254 of its part, or by 1e-36 if that is more.  Only for element types whose values are
       integers times a power of two and fit a byte.
     * "auto" is "f32": the result never depends on a rounding that was not asked for.
 
@@ -51,9 +51,7 @@ def linear(
         raise LinearError(f"the weight is a {type(q).__name__}: give a QTensor, as quantize(w, 'u4') makes it")
     mode: Activations = "f32" if activations == "auto" else activations
     if mode not in MODES:
-        raise LinearError(
-            f'activations={activations!r}: choose "auto", {", ".join(map(repr, MODES))}'.replace("'", '"')
-        )
+        raise LinearError(f'activations={activations!r}: choose "auto", "f32", "bf16", "f16" or "int8"')
     rows, back = as_rows(x, q.shape[1])
     offsets = None if bias is None else as_floats(bias, "bias")
     if offsets is not None and offsets.shape != q.shape[:1]:
@@ -115,7 +113,7 @@ def _inputs(p: Prepared, mode: Activations, x: Floats, here: Target) -> Inputs:
         return x, _sums(p, x, here)
     codes, total = np.empty(x.shape, np.uint16), _side(p, x)
     activation_kernel("round_rows", here, **_pieces(p)).function(x, codes, total)
-    if product(p, mode) == "bf16":
+    if product(p, mode, here) == "bf16":
         return codes, total
     return (codes.astype(np.uint32) << 16).view(np.float32), total
 

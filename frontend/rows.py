@@ -47,8 +47,8 @@ def as_floats(x: object, name: str) -> Floats:
             f"{name} is an array of {x.dtype}: give f32, f16, bf16 or f64, for example {name}.astype('f4')"
         )
     with np.errstate(over="ignore"):
-        plain = np.ascontiguousarray(x.astype(np.float32, copy=False)).reshape(x.shape)
-    return plain if plain.flags.writeable else plain.copy()  # DLPack knows no memory that may only be read
+        # Writable, because DLPack knows no memory that may only be read.
+        return np.require(x, np.float32, ["C", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
 
 
 def _from_torch(x: object, name: str) -> NDArray[np.generic]:

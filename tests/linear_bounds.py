@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from bitwright.frontend.tensor import QTensor
 from bitwright.vm.dtypes import Codebook, Float
 from bitwright.vm.formats import Format
-from numpy.typing import NDArray
 
 Reals = NDArray[np.float64]
 UNIT = 2.0**-24  # the largest relative error of one f32 rounding

@@ -20,6 +20,7 @@ __all__ = ["ROWS", "Activations", "LinearError", "Prepared", "Shape", "padded", 
 
 Product = Literal["f32", "bf16", "int8"]
 
+TABLE_BITS = 6  # widest codes that few permutes look up
 ROWS = (8, 4, 2, 1)  # rows that one pass over the weights serves: sums for 8 x 4 vectors still fit 32 registers
 
 
@@ -29,16 +30,22 @@ def library(name: str) -> str:
     return (files("bitwright.frontend.library") / name).read_text(encoding="utf-8")
 
 
-def product(p: Prepared, activations: Activations) -> Product:
-    """What the kernel multiplies: bf16 numbers only where every weight is one, so that weights are never rounded."""
+def product(p: Prepared, activations: Activations, target: Target) -> Product:
+    """What the kernel multiplies.
+
+    bf16 numbers only where every weight is one, so that weights are never rounded; where an instruction multiplies
+    them; and where a table gives them, since wider codes are decoded to f32 sooner.  Else rounded activations go into
+    f32 products.
+    """
     if activations == "int8":
         return "int8"
-    return "bf16" if activations == "bf16" and fits_bf16(p.element) else "f32"
+    pairs = target.has("avx512bf16") and p.element.bits <= TABLE_BITS and fits_bf16(p.element)
+    return "bf16" if activations == "bf16" and pairs else "f32"
 
 
 def prepared_kernel(p: Prepared, activations: Activations, rows: int, bias: bool, target: Target) -> Kernel:
     """The kernel for `rows` rows at a time."""
-    kind = product(p, activations)
+    kind = product(p, activations, target)
     key = (kind, rows, bias, target)
     if key not in p.kernels:
         p.kernels[key] = _kernel(p, kind, rows, bias, target)

@@ -10,6 +10,7 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+
 from bitwright.frontend.linear import linear
 from bitwright.frontend.tensor import QTensor
 from bitwright.tests.linear_bounds import assert_within, bound, exact, random_tensor
