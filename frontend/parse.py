@@ -97,13 +97,19 @@ class _Reader:
             return None
         return tree
 
+    def _new_dimension(self, index: int) -> bool:
+        """Whether the token is the None of `t[:, None]`: alone between brackets and commas."""
+        around = [t.type for t in self.tokens[max(0, index - 1) : index + 2 : 2]]
+        alone = len(around) == 2 and around[0] in ("LSQB", "COMMA") and around[1] in ("COMMA", "RSQB")
+        return self.tokens[index] == "None" and alone
+
     def _statement(self, start: int) -> int:
         """Read the tokens from `start` to the end of a statement, or one mark of a block; where the next one begins."""
         self.earlier, self.before = self.before, self._stacks()
         index = start
         while index < len(self.tokens):
             token = self.tokens[index]
-            if token.type == "NAME" and (wrong := forbidden(token)):
+            if token.type == "NAME" and not self._new_dimension(index) and (wrong := forbidden(token)):
                 return self._recover(start, index, *wrong)
             try:
                 self.parser.feed_token(token)

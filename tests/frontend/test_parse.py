@@ -122,6 +122,7 @@ def test_statements(text: str, tree: Statement) -> None:
 @pytest.mark.parametrize(
     ("text", "tree"),
     [
+        ("a[:, None]", Subscript(A, (Slice(None, None), Name("None")))),
         ("a[b:c, :, ::a, b]", Subscript(A, (Slice(B, C), Slice(None, None), Slice(None, None, A), B))),
         ("a < b <= c", Compare(A, ("<", "<="), (B, C))),
         ("not a == b", Unary("not", Compare(A, ("==",), (B,)))),
