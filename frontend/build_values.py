@@ -116,6 +116,14 @@ def fit_layout(found: Layout | None, shape: tuple[int, ...], b: Builder, span: S
     if covered != shape:
         message = f"the layout covers {list(covered)}, the tile has the shape {list(shape)}"
         raise Mistake(message, "the extents along each dimension must multiply to the tile's", span)
+    dims = [f"d{k}" for k in range(len(shape))]
+    logical = Layout(tuple(d for d in found.digits if d.axes & set(dims)))
+    if not (logical.fills(*dims) and found.fills("lane", "reg")):
+        message = f"the layout {found} does not give each register of each lane one element, and each element a place"
+        hint = (
+            "let every digit step along one dimension at most, and along one of lane and reg, without gaps or overlaps"
+        )
+        raise Mistake(message, hint, span)
     if b.grid is not None and b.grid.lanes is not None and found.size("lane") > b.grid.lanes:
         message = f"the layout uses {found.size('lane')} lanes, the block has {b.grid.lanes}"
         raise Mistake(message, "use fewer lanes, or a larger `lanes=` in grid(...)", span)

@@ -59,7 +59,7 @@ class Window:
         return tuple(not self.context.proves_inside(a, n, size) for a, n, size in windows)
 
     def run(self, limit: int) -> int:
-        """How many consecutive registers are always consecutive in memory and guarded alike (a power of two <= limit)."""
+        """How many consecutive registers are consecutive in memory and guarded alike: a power of two up to `limit`."""
         run = limit
         while run > 1 and not self.is_run(run):
             run //= 2
@@ -148,7 +148,7 @@ def read_fields(window: Window, bits: int, other: int) -> tuple[list[Reg], int]:
 
 
 def _gathers(window: Window) -> bool:
-    """Whether a lane's registers are runs of memory (rather than neighbouring lanes): then one access takes several words."""
+    """Whether a lane's registers, not its neighbours, continue its run of memory: then one access takes several."""
     lanes = window.coords.shape[0]
     if lanes == 1 or window.coords.shape[2] == 0:
         return False

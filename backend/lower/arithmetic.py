@@ -50,7 +50,8 @@ def aligned(c: Context, operand: Value, result: Value) -> list[Reg]:
 def _repeated(c: Context, operand: Value, result: Value) -> list[int]:
     """Registers of an operand with sizes of 1, for each register of the result."""
     kind = result.type
-    assert kind.layout is not None and operand.type.layout is not None
+    assert kind.layout is not None
+    assert operand.type.layout is not None
     rank = len(kind.shape)
     narrow = squeeze(kind.layout, kind.shape, operand.type.shape)
     match = matching(operand.type.layout, narrow, rank, c.lanes)

@@ -88,4 +88,3 @@ class Context:
         if text not in self.failures:
             self.failures.append(text)
         return self.failures.index(text) + 1
-

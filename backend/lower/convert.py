@@ -29,7 +29,7 @@ def converted(c: Context, tile: Tile, result: Value) -> Tile:
 
 
 def _sources(c: Context, old: Layout, new: Layout, rank: int) -> list[tuple[list[int], list[int]]]:
-    """For each new register: the old register and lane that each lane takes its element from, its own lane if it can."""
+    """For each new register: the old register and lane that each lane takes its element from, if it can its own."""
     have, want = coordinates(old, rank, c.lanes), coordinates(new, rank, c.lanes)
     where: dict[tuple[int, ...], dict[int, int]] = {}
     for lane in range(c.lanes):

@@ -1,4 +1,4 @@
-"""The matrix product: sums over k stay within a lane, and the target's atoms say how many terms one instruction takes."""
+"""The matrix product: sums over k stay within a lane, and the target's atoms take several terms at a time."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from math import lcm
 from typing import assert_never
 
+from ...vm.diagnostic import NOWHERE
 from ...vm.expr import Expr
 from ...vm.ir import (
     Binding,
@@ -33,20 +34,31 @@ from ...vm.layout.relation import Layout, LayoutError
 from ...vm.layout.spread import cover, distribute, distribute_flat, same_lanes
 from ...vm.ops import Convert, View
 from ..target import Target
+from .unsupported import Unsupported, UnsupportedLayout
 
 Wishes = dict[Value, Layout]
+
+MAX_LANES = 1024
+"""The most lanes that a block has."""
 
 
 def block_lanes(program: Program, target: Target) -> int:
     """The lanes of a block: what the program says, else what its explicit layouts need, else the target's vector."""
     if program.lanes is not None:
         return program.lanes
-    named = [p.storage.lanes for p in program.arrays if p.storage is not None]
+    lanes = lcm(*(p.storage.lanes for p in program.arrays if p.storage is not None))
+    named = any(p.storage is not None for p in program.arrays)
     for s in walk(program.body):
         layout = getattr(s.op, "layout", None) if isinstance(s, Let) else None
         if isinstance(layout, Layout):
-            named.append(layout.size("lane"))
-    return lcm(*named) if named else target.lanes
+            named, lanes = True, lcm(lanes, layout.size("lane"))
+        if lanes > MAX_LANES:
+            raise UnsupportedLayout(
+                f"the layouts and storage up to here need a block of {lanes} lanes; it has at most {MAX_LANES}",
+                "choose numbers of lanes that divide one another",
+                s.span or NOWHERE,
+            )
+    return lanes if named else target.lanes
 
 
 def assign_layouts(program: Program, target: Target) -> Program:
@@ -61,6 +73,16 @@ def assign_layouts(program: Program, target: Target) -> Program:
     body = stage.block(program.body)
     parameters = tuple(stage.values[p] if isinstance(p, Value) else p for p in program.parameters)
     return replace(program, parameters=parameters, body=body, lanes=lanes)
+
+
+def on_block(layout: Layout, lanes: int) -> Layout:
+    """The layout on all lanes of the block; UnsupportedLayout if its own do not divide them."""
+    if lanes % layout.size("lane"):
+        raise UnsupportedLayout(
+            f"the layout {layout} uses {layout.size('lane')} lanes, which do not divide the block's {lanes}",
+            "choose layouts and storage whose numbers of lanes divide the block's, or another `lanes=` in grid(...)",
+        )
+    return cover(layout, lanes)
 
 
 def replace_layout(value: Value, layout: Layout) -> Value:
@@ -115,21 +137,27 @@ class _Forward:
     def block(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
         out: list[Statement] = []
         for s in body:
-            match s:
-                case Let():
-                    self._let(s, out)
-                case For():
-                    out.append(self._for(s, out))
-                case While():
-                    out.append(self._while(s, out))
-                case If():
-                    out.append(self._if(s))
-                case _:
-                    assert_never(s)
+            try:
+                self._statement(s, out)
+            except Unsupported as refused:
+                raise refused.at(s.span) from None
         return tuple(out)
 
+    def _statement(self, s: Statement, out: list[Statement]) -> None:
+        match s:
+            case Let():
+                self._let(s, out)
+            case For():
+                out.append(self._for(s, out))
+            case While():
+                out.append(self._while(s, out))
+            case If():
+                out.append(self._if(s))
+            case _:
+                assert_never(s)
+
     def _let(self, s: Let, out: list[Statement]) -> None:
-        asked = getattr(s.op, "layout", None)
+        asked = self._explicit(s)
         op = replace(s.op, layout=None) if isinstance(s.op, View) else s.op  # bits are seen where they lie
         operands = tuple(self.values[v] for v in op.operands)
         rule = self._rule(op, s.result, tuple(v.type.layout for v in operands))
@@ -142,12 +170,19 @@ class _Forward:
             out.append(replace(s, op=op))
             return
         assert rule.result is not None
-        value = replace_layout(s.result, cover(rule.result, self.lanes))
+        value = replace_layout(s.result, on_block(rule.result, self.lanes))
         out.append(replace(s, result=value, op=op))
-        if asked is not None and cover(asked, self.lanes) != value.type.layout:
-            made, value = value, replace_layout(s.result, cover(asked, self.lanes))
-            out.append(Let(value, Convert(made, cover(asked, self.lanes)), s.span))
+        if asked is not None and asked != value.type.layout:
+            made, value = value, replace_layout(s.result, asked)
+            out.append(Let(value, Convert(made, asked), s.span))
         self.values[s.result] = value
+
+    def _explicit(self, s: Let) -> Layout | None:
+        """The layout that the text gives the result, on the block's lanes."""
+        asked = getattr(s.op, "layout", None)
+        if asked is None or not isinstance(s.result, Value):
+            return None
+        return on_block(asked, self.lanes)
 
     def _rule(self, op: Op, result: Binding | None, have: tuple[Layout | None, ...]) -> LayoutRule:
         """What the instruction asks of its operands as they are; of its result too, if it has one."""
@@ -168,11 +203,10 @@ class _Forward:
         """The value on the lanes that are wanted."""
         have = value.type.layout
         assert have is not None
-        if wanted is None or same_lanes(have, cover(wanted, self.lanes)):
+        if wanted is None or same_lanes(have, wanted := on_block(wanted, self.lanes)):
             return value
-        moved = replace_layout(value, cover(wanted, self.lanes))
-        assert moved.type.layout is not None
-        out.append(Let(moved, Convert(value, moved.type.layout)))
+        moved = replace_layout(value, wanted)
+        out.append(Let(moved, Convert(value, wanted)))
         return moved
 
     def _bound(self, x: Bound, layout: Layout | None, out: list[Statement]) -> Bound:
@@ -186,7 +220,7 @@ class _Forward:
         return moved
 
     def _enter(self, carried: tuple[Carried, ...], out: list[Statement]) -> list[tuple[Bound, Binding]]:
-        """(before, inside) of each carried value; inside has the layout that its users wish for, else that of before."""
+        """(before, inside) of each carried value; inside has the layout that users wish for, else that of before."""
         entered: list[tuple[Bound, Binding]] = []
         for x in carried:
             if not isinstance(x.inside, Value):
@@ -197,7 +231,7 @@ class _Forward:
             have = self.values[x.before].type.layout
             layout = self.wishes.get(x.inside) or self.wishes.get(x.before) or have
             assert layout is not None
-            layout = cover(layout, self.lanes)
+            layout = on_block(layout, self.lanes)
             self.values[x.inside] = replace_layout(x.inside, layout)
             entered.append((self._bound(x.before, layout, out), self.values[x.inside]))
         return entered

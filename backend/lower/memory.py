@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...vm.diagnostic import Span
 from ...vm.dtypes import Bool, DType
 from ...vm.expr import Expr, ceildiv, const, modular
 from ...vm.ir import Array, Memory, TileType, Value
@@ -20,14 +19,7 @@ from .convert import converted
 from .decode import decode
 from .swar import dense, insert
 from .tile import Packed, Tile, coordinates
-
-
-class UnsupportedAccess(ValueError):
-    """A store that would make two lanes write one byte; the message says what to change."""
-
-    def __init__(self, message: str, hint: str, span: Span | None = None) -> None:
-        super().__init__(message)
-        self.hint, self.span = hint, span
+from .unsupported import UnsupportedAccess
 
 
 def _window(c: Context, memory: Memory, at: tuple[Expr, ...], shape: tuple[int, ...], layout: Layout) -> Window:
@@ -73,20 +65,20 @@ def from_fields(c: Context, kind: TileType, fields: list[Reg], each: int, bits: 
 def _load_tiles(c: Context, array: Array, at: tuple[Expr, ...], kind: TileType) -> Tile:
     """Whole storage tiles, in which every lane's words are its own: nothing to guard, nothing to assemble."""
     storage = array.storage
-    assert storage is not None and kind.layout is not None
+    assert storage is not None
     words: list[Reg] = []
     places = []
-    for base in _tile_addresses(c, array, at, kind.shape):
+    for base in tile_addresses(c, array, at, kind.shape):
         places.append(storage.packing.place(storage.regs) + 32 * len(words))
-        lane = np.arange(c.lanes, dtype=np.int64) * storage.vector * 4
+        lane = np.arange(c.lanes, dtype=np.int64) % storage.lanes * storage.vector * 4
         for first in range(0, storage.words_per_lane, storage.vector):
-            start = c.b.apply("add", base, c.b.i64(first * c.lanes * 4))
+            start = c.b.apply("add", base, c.b.i64(first * storage.lanes * 4))
             align = 4 * storage.vector if storage.vector in (1, 2, 4) else 4
             words += c.b.read(Read(start, c.b.i32(lane), 32, storage.vector, None, align))
     return Tile(kind, Packed(tuple(words), np.concatenate(places)))
 
 
-def _tile_addresses(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, ...]) -> list[Reg]:
+def tile_addresses(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, ...]) -> list[Reg]:
     """The address of each storage tile that the access covers, dimension 0 fastest."""
     storage = array.storage
     assert storage is not None
@@ -105,7 +97,7 @@ def _tile_addresses(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple
 
 
 def _aligned_bits(window: Window, bits: int, run: int, unit: int) -> bool:
-    """Whether every run of `run` registers begins at a multiple of `unit` bits, and ends inside or outside as a whole."""
+    """Whether every run of `run` registers begins at a multiple of `unit` bits, and is inside or outside as a whole."""
     if not window.is_run(run):
         return False
     for pitch in window.pitches[:-1]:
@@ -118,7 +110,7 @@ def _aligned_bits(window: Window, bits: int, run: int, unit: int) -> bool:
 
 
 def _load_narrow(c: Context, window: Window, kind: TileType, bits: int, other: int) -> Tile:
-    """Fields of fewer than 8 bits from a dense bit stream: by words or bytes where they are aligned, else one by one."""
+    """Fields narrower than a byte from a bit stream: by words or bytes where they are aligned, else one by one."""
     registers = window.coords.shape[1]
     for unit in (32, 8):
         run = unit // _gcd(bits, unit)
@@ -260,13 +252,16 @@ def _store_tiles(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> 
     assert storage is not None
     codes = [tile.code(c.b, r) for r in range(tile.registers)]
     places = storage.packing.place(storage.regs)
-    lane = np.arange(c.lanes, dtype=np.int64) * storage.vector * 4
-    for index, base in enumerate(_tile_addresses(c, array, at, tile.type.shape)):
-        mine = codes[index * storage.regs : (index + 1) * storage.regs]
-        words = insert(c.b, mine, places, storage.words_per_lane)
+    lanes = np.arange(c.lanes, dtype=np.int64)
+    lane = lanes % storage.lanes * storage.vector * 4
+    own = (lanes < storage.lanes).astype(np.int64)  # the others hold copies
+    mine = None if own.all() else c.b.constant("i1", own)
+    for index, base in enumerate(tile_addresses(c, array, at, tile.type.shape)):
+        held = codes[index * storage.regs : (index + 1) * storage.regs]
+        words = insert(c.b, held, places, storage.words_per_lane)
         for first in range(0, len(words), storage.vector):
-            start = c.b.apply("add", base, c.b.i64(first * c.lanes * 4))
-            c.b.effect(Write(start, c.b.i32(lane), 32, tuple(words[first : first + storage.vector]), None, 4))
+            start = c.b.apply("add", base, c.b.i64(first * storage.lanes * 4))
+            c.b.effect(Write(start, c.b.i32(lane), 32, tuple(words[first : first + storage.vector]), mine, 4))
 
 
 def lower_copy(c: Context, op: CopyAsync) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
@@ -53,8 +54,10 @@ from .dot import lower_dot
 from .index import floor_divide
 from .memory import lower_copy, lower_load, lower_store
 from .philox import lower_random
+from .prefetch import prefetch_ahead
 from .reduce import lower_reduce, tree
 from .tile import Packed, Tile, coordinates, matching, register_type
+from .unsupported import Unsupported
 
 
 def lower(program: Program, target: Target) -> Function:
@@ -92,7 +95,7 @@ def lower_body(c: Context, body: tuple[Statement, ...]) -> None:
     for s in body:
         match s:
             case Let():
-                lower_op(c, s.result, s.op)  # type: ignore[arg-type]  # Op is the base of the closed union Instruction
+                _lower_let(c, s)
             case For():
                 _lower_for(c, s)
             case While():
@@ -101,6 +104,13 @@ def lower_body(c: Context, body: tuple[Statement, ...]) -> None:
                 _lower_if(c, s)
             case _:
                 assert_never(s)
+
+
+def _lower_let(c: Context, s: Let) -> None:
+    try:
+        lower_op(c, s.result, s.op)  # type: ignore[arg-type]  # Op is the base of the closed union Instruction
+    except Unsupported as refused:
+        raise refused.at(s.span) from None
 
 
 def lower_op(c: Context, result: Binding | None, op: Instruction) -> None:
@@ -199,7 +209,8 @@ def lower_seen(c: Context, result: Value, op: Reshape | Transpose) -> None:
     """The same registers under other coordinates: the layout of the result says how."""
     tile = c.tile(op.x)
     layout = op.layouts(c.lanes, None, (tile.layout,)).result
-    assert layout is not None and result.type.layout is not None
+    assert layout is not None
+    assert result.type.layout is not None
     match = matching(layout, result.type.layout, len(result.type.shape), c.lanes)
     assert match is not None
     if isinstance(tile.form, Packed):
@@ -271,6 +282,9 @@ def _print(c: Context, op: Print) -> None:
 
 # Control flow
 
+Turn = Callable[[Reg, list[Reg]], list[Reg]]
+"""Lowers one iteration: from the counter and the carried registers to their next values."""
+
 
 def _registers_of(c: Context, x: Bound) -> list[Reg]:
     """The registers by which a value or scalar goes round a loop."""
@@ -310,6 +324,8 @@ def _lower_for(c: Context, s: For) -> None:
     def once(var: Reg, registers: list[Reg]) -> list[Reg]:
         c.variables[s.var] = var
         _split(c, [x.inside for x in s.carried], registers)
+        if s.stages > 1:
+            prefetch_ahead(c, s)
         lower_body(c, s.body)
         return [r for x in s.carried for r in _spread(c, x.next, x.inside)]
 
@@ -321,7 +337,7 @@ def _lower_for(c: Context, s: For) -> None:
     _split(c, [x.after for x in s.carried], after)
 
 
-def _unrolled(c: Context, s: For, once, before: list[Reg], uniform: list[bool]) -> list[Reg]:  # type: ignore[no-untyped-def]
+def _unrolled(c: Context, s: For, once: Turn, before: list[Reg], uniform: list[bool]) -> list[Reg]:
     """Whole groups of `unroll` iterations, then what is left one by one."""
     b = c.b
     group = s.step * s.unroll

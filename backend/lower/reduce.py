@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...vm.dtypes import DType, Float, Int
 from ...vm.ir import Value
@@ -41,11 +42,12 @@ def lower_reduce(c: Context, result: Value, op: Reduce) -> None:
     tile, dtype = c.tile(op.x), op.x.type.dtype
     fold = _fold(c.b, op.kind, dtype)
     rank = len(op.x.type.shape)
-    coords = np.delete(coordinates(tile.layout, rank, c.lanes), op.dim, axis=2)
-    groups: dict[bytes, list[Reg]] = {}
-    for register, value in enumerate(tile.values(c.b)):
-        groups.setdefault(coords[:, register].tobytes(), []).append(value)
-    partial = {key: tree(values, fold) for key, values in groups.items()}
+    full = coordinates(tile.layout, rank, c.lanes)
+    coords = np.delete(full, op.dim, axis=2)
+    groups: dict[bytes, dict[bytes, Reg]] = {}
+    for register, value in enumerate(tile.values(c.b)):  # copies of an element count once
+        groups.setdefault(coords[:, register].tobytes(), {})[full[:, register].tobytes()] = value
+    partial = {key: tree(list(values.values()), fold) for key, values in groups.items()}
     for extent, stride in _lane_digits(tile.layout, op.dim):
         partial = {key: _across(c, x, extent, stride, fold) for key, x in partial.items()}
     kind = result.type
@@ -63,24 +65,21 @@ def _lane_digits(layout: Layout, dim: int) -> list[tuple[int, int]]:
 
 
 def _across(c: Context, x: Reg, extent: int, stride: int, fold: Fold) -> Reg:
-    """Folds over one digit of the lane number; every lane of the digit ends with the whole.
+    """Folds over one digit of the lane number; every lane of the digit ends with the whole, the same to the last bit.
 
-    A power of two takes log2 steps, each with the lane half a turn away; other extents go all the way round.
+    A power of two takes log2 steps, each with the lane half a turn away; for other extents each lane gathers all terms.
     """
     lane = np.arange(c.lanes)
     digit = lane // stride % extent
 
-    def turned(value: Reg, by: int) -> Reg:
-        source = lane + ((digit + by) % extent - digit) * stride
-        return c.b.shuffle([value], [0] * c.lanes, source.tolist())
+    def of(place: NDArray[np.int64]) -> Reg:
+        """What the lane with that value of the digit holds."""
+        return c.b.shuffle([x], [0] * c.lanes, (lane + (place - digit) * stride).tolist())
 
-    if extent & (extent - 1) == 0:
-        step = extent // 2
-        while step:
-            x = fold(x, turned(x, step))
-            step //= 2
-        return x
-    total = x
-    for by in range(1, extent):
-        total = fold(total, turned(x, by))
-    return total
+    if extent & (extent - 1):
+        return tree([of(np.full(c.lanes, k)) for k in range(extent)], fold)
+    step = extent // 2
+    while step:
+        x = fold(x, of((digit + step) % extent))
+        step //= 2
+    return x

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from hypothesis import strategies as st
+
 from bitwright.tests.backend.lower.three_ways import Case
 from bitwright.tests.samples import array, zeros
 from bitwright.vm.dtypes import dtype
-from hypothesis import strategies as st
 
 WIDE = ("f32", "u8", "i8", "f16", "i16", "bf16", "i64", "bool", "f8e4m3fn")
 NARROW = ("u1", "u2", "u3", "u4", "u5", "u6", "u7", "i3", "f6e3m2")
@@ -17,7 +18,7 @@ NARROW = ("u1", "u2", "u3", "u4", "u5", "u6", "u7", "i3", "f6e3m2")
 
 @st.composite
 def layouts(draw: st.DrawFn, shape: tuple[int, ...], most: int = 64) -> tuple[str, int]:
-    """A layout of a tile as text, and its lanes: every factor of every dimension in registers or over lanes, in any order."""
+    """A layout of a tile as text, and its lanes: every factor of every dimension in registers or over lanes."""
     factors = [(d, f) for d, n in enumerate(shape) for f in _factors(n)]
     factors = draw(st.permutations(factors))
     terms, lanes = [], 1
@@ -64,8 +65,9 @@ class Dimension:
 
 
 EXPRESSIONS = (
-    "{i} + {k}", "{i} - {k}", "{i} * {k} + {j}", "{n} - {k} - {i}", "{i} // {k} * {k}", "{i} ^ {k}", "{i} & {j}", "{i} | {k}",
-    "min({i}, {k})", "max({i}, {n} - {k})", "{i} % {k} + {j}", "{n} // {k} + {i}", "{j} - {i}", "({i} + {k}) // {k} - 1",
+    "{i} + {k}", "{i} - {k}", "{i} * {k} + {j}", "{n} - {k} - {i}", "{i} // {k} * {k}", "{i} ^ {k}", "{i} & {j}",
+    "{i} | {k}", "min({i}, {k})", "max({i}, {n} - {k})", "{i} % {k} + {j}", "{n} // {k} + {i}", "{j} - {i}",
+    "({i} + {k}) // {k} - 1",
     "{i} * ({i} < {k})", "({j} <= {i}) * {k}", "{k}", "{n} - 1 - {i}",
 )  # fmt: skip
 
@@ -97,11 +99,17 @@ def moves(draw: st.DrawFn, kinds: tuple[str, ...] = WIDE) -> Case:
     lines, indent, names, at = _walk(draw, sizes, tiles, walks)
     given = ["XYZ"[d] if s != n else "ABC"[d] for d, (s, n) in enumerate(zip(sources, sizes, strict=True))]
     straight = [draw(st.booleans()) for _ in range(rank)]
-    where = [a if s else draw(starts(names, "ABC"[d], tiles[d], given[d])) for d, (a, s) in enumerate(zip(at, straight, strict=True))]
+    where = [
+        a if s else draw(starts(names, "ABC"[d], tiles[d], given[d]))
+        for d, (a, s) in enumerate(zip(at, straight, strict=True))
+    ]
     layout, lanes = draw(layouts(tuple(tiles)))
     chosen = draw(st.sampled_from(["", f', layout="{layout}"']))
     if "grid(" in lines[0] and draw(st.booleans()):
-        lines[0] = lines[0][:-1] + f", lanes={lanes * draw(st.sampled_from([1, 2])) if chosen else draw(st.sampled_from([4, 16, 32, 6]))})"
+        lines[0] = (
+            lines[0][:-1]
+            + f", lanes={lanes * draw(st.sampled_from([1, 2])) if chosen else draw(st.sampled_from([4, 16, 32, 6]))})"
+        )
     out = kind if kind not in NARROW else "f32"
     value = f"load(x, [{', '.join(where)}], {tiles}{chosen})"
     value = value if out == kind else f"cast({value}, {out})"

@@ -1,17 +1,31 @@
-"""Random kernels whose tiles are wanted in several layouts: transposes, reductions, products, views, loops, branches."""
+"""Random kernels whose tiles are wanted in several layouts: transposes, reductions, products, views, loops."""
 
 from __future__ import annotations
 
 from math import prod
 
 import numpy as np
+from hypothesis import strategies as st
+
 from bitwright.tests.backend.lower.random_access import layouts
 from bitwright.tests.backend.lower.three_ways import Case
 from bitwright.tests.samples import array, zeros
-from hypothesis import strategies as st
 
 Shape = tuple[int, ...]
-SHAPES: tuple[Shape, ...] = ((4, 8), (8, 4), (6, 4), (4, 6), (1, 12), (3, 5), (2, 16), (8, 8), (5, 1), (2, 3, 4), (16,), (24,))
+SHAPES: tuple[Shape, ...] = (
+    (4, 8),
+    (8, 4),
+    (6, 4),
+    (4, 6),
+    (1, 12),
+    (3, 5),
+    (2, 16),
+    (8, 8),
+    (5, 1),
+    (2, 3, 4),
+    (16,),
+    (24,),
+)
 
 
 class Kernel:
@@ -40,10 +54,12 @@ class Kernel:
         return self.draw(layouts(shape, 24))[0]
 
     def any(self, rank: int | None = None) -> str:
-        return self.draw(st.sampled_from([n for n, s in self.tiles.items() if rank in (None, len(s))] or list(self.tiles)))
+        return self.draw(
+            st.sampled_from([n for n, s in self.tiles.items() if rank in (None, len(s))] or list(self.tiles))
+        )
 
     def like(self, name: str) -> str:
-        """A tile that broadcasts against `name`: another of its shape, a reduction of one, or itself transposed twice."""
+        """A tile that broadcasts against `name`: another of its shape, a reduction of one, or one transposed."""
         shape = self.tiles[name]
         same = [n for n, s in self.tiles.items() if s == shape]
         other = self.draw(st.sampled_from(same))

@@ -6,11 +6,16 @@ The simulator also refuses accesses outside an array, broken promises of alignme
 from __future__ import annotations
 
 import pytest
-from bitwright.tests.backend.lower.random_access import NARROW, WIDE, moves, scatters, streams
-from bitwright.tests.backend.lower.three_ways import Case, agree
 from hypothesis import HealthCheck, given, settings
 
-quick = settings(max_examples=int(__import__("os").environ.get("N", "60")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from bitwright.tests.backend.lower.random_access import NARROW, WIDE, moves, scatters, streams
+from bitwright.tests.backend.lower.three_ways import Case, agree
+
+quick = settings(
+    max_examples=int(__import__("os").environ.get("N", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 slow = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -38,7 +43,9 @@ def test_stores_anywhere(case: Case) -> None:
     agree(case)
 
 
-@pytest.mark.parametrize("cases", [moves(), moves(NARROW), streams(), scatters()], ids=["wide", "narrow", "streams", "scatters"])
+@pytest.mark.parametrize(
+    "cases", [moves(), moves(NARROW), streams(), scatters()], ids=["wide", "narrow", "streams", "scatters"]
+)
 @pytest.mark.parametrize("name", ["cpu", "cpu:x86-64-v3"])
 def test_native_code_agrees(cases, name: str) -> None:  # type: ignore[no-untyped-def]  # a strategy
     @slow

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 
-from bitwright.tests.backend.lower.random_tiles import tangles
-from bitwright.tests.backend.lower.three_ways import Case, agree
 from hypothesis import HealthCheck, given, settings
 
-quick = settings(max_examples=int(os.environ.get("N", "60")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from bitwright.tests.backend.lower.random_tiles import tangles
+from bitwright.tests.backend.lower.three_ways import Case, agree
+
+quick = settings(
+    max_examples=int(os.environ.get("N", "60")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 slow = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

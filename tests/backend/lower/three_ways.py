@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
+
 from bitwright.backend.lane.ir import Function
 from bitwright.backend.lane.simulate import simulate
 from bitwright.backend.llvm.build import load
@@ -21,7 +23,6 @@ from bitwright.vm.dtypes import Float
 from bitwright.vm.expr import evaluate
 from bitwright.vm.interpret import interpret
 from bitwright.vm.ir import Program
-from numpy.typing import NDArray
 
 Written = dict[str, NDArray[np.generic]]
 
