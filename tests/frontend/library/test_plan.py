@@ -1,0 +1,160 @@
+"""The planner: how tensors are padded and packed, what element types are exactly, which kernel is taken, any target."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from bitwright.backend.target import target
+from bitwright.frontend.library.exact import as_integers, fits_bf16
+from bitwright.frontend.library.plan import ROWS, prepared_kernel, product
+from bitwright.frontend.library.prepared import Activations, LinearError, padded, prepare
+from bitwright.frontend.linear import linear_kernel, run
+from bitwright.frontend.tensor import value_table
+from bitwright.tests.linear_bounds import assert_within, bound, exact, random_tensor, rounding_bound
+from bitwright.vm.dtypes import NAMED, Codebook, DType, Int, codebook, dtype
+from bitwright.vm.formats import Format
+
+SMALL = [kind for kind in NAMED.values() if kind.bits <= 8 and kind.name != "bool"]
+NARROW = ("cpu", "cpu:x86-64-v3", "cpu:baseline")
+HERE = target("cpu")
+
+
+def finite(element: DType) -> list[Fraction]:
+    return [Fraction(v) for v in value_table(element).tolist() if np.isfinite(v)]
+
+
+@pytest.mark.parametrize("element", SMALL, ids=str)
+def test_bytes_stand_for_the_values_exactly_or_not_at_all(element: DType) -> None:
+    """With exact fractions: a unit of the element's values is the largest power of two that divides them all."""
+    values, found = finite(element), as_integers(element)
+    lowest = max(v.denominator for v in values)  # values are dyadic: the least common denominator
+    unit = Fraction(1, lowest)
+    while all((v / unit / 2).denominator == 1 for v in values) and any(values):
+        unit *= 2
+    low, high = min(0, *values) / unit, max(values) / unit
+    special = len(values) < len(value_table(element)) and not isinstance(element, Codebook)
+    if found is None:
+        assert special or high - low > 255
+        return
+    assert not special
+    assert high - low <= 255
+    assert found.element.bits == element.bits
+    table = value_table(found.element)
+    flip = 1 << (element.bits - 1) if isinstance(element, Int) and element.signed else 0
+    for code, right in enumerate(value_table(element).tolist()):
+        if np.isfinite(right):
+            byte = table[code ^ flip]
+            assert 0 <= byte <= 255
+            assert byte == int(byte)
+            assert (Fraction(byte) - found.shift) * Fraction(found.unit) == Fraction(right)
+
+
+@pytest.mark.parametrize("element", SMALL, ids=str)
+def test_bf16_elements_are_those_that_ml_dtypes_does_not_round(element: DType) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    values = np.array([float(v) for v in finite(element)])
+    same = values.astype(ml_dtypes.bfloat16).astype(np.float64) == values
+    normal = (values == 0) | (np.abs(values) >= float(ml_dtypes.finfo(ml_dtypes.bfloat16).tiny))
+    assert fits_bf16(element) == bool((same & normal).all())
+
+
+@pytest.mark.parametrize("group", [None, 1, 5, 16, 24, 32, 37, 48, 128, 129, 160, 256, 300, 1000, 4096])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 31), (16, 200), (17, 128), (64, 129), (100, 611), (65, 4096)])
+def test_padding_divides_and_is_not_too_much(group: int | None, shape: tuple[int, int]) -> None:
+    n, k = shape
+    q = random_tensor(Format(dtype("u1"), group, dtype("f16")), n, k)
+    for lanes in (4, 8, 16):
+        s = padded(q, lanes)
+        assert s.columns % lanes == 0
+        assert 0 <= s.columns - n < (4 * lanes if n > lanes else lanes)
+    assert (s.n, s.k) == shape
+    assert s.depth % s.group == s.group % s.part == s.part % s.run == 0
+    assert s.depth // s.group == q.format.groups(k)
+    assert s.part <= 128
+    assert s.run <= 32
+    whole = group is None or group >= k
+    assert 0 <= s.depth - k < (128 if whole and k > 128 else 32 if whole else s.group)
+    if not whole:
+        assert s.group == group
+
+
+def test_weights_lie_where_the_storage_says() -> None:
+    """Codes come back out of the packed words, and everything that pads is code 0 with scale 0."""
+    q = random_tensor("u5:g32:f16+zero", 100, 70)
+    p = prepare(q, "f32", HERE)
+    back = p.storage.unpack(p.weights, (p.shape.depth, p.shape.columns))
+    np.testing.assert_array_equal(back[:70, :100], q.codes.T)
+    assert not back[70:].any()
+    assert not back[:, 100:].any()
+    np.testing.assert_array_equal(p.scales[:, :100].view(np.uint16), q.scales.T)
+    np.testing.assert_array_equal(p.zeros[:, :100], q.zeros.T)
+    assert not p.scales[:, 100:].any()
+    assert p.weights.ctypes.data % 64 == 0
+    assert p.nbytes == p.weights.nbytes + 2 * p.scales.size + p.zeros.size
+
+
+def test_a_tensor_is_packed_once_for_all_float_modes() -> None:
+    q = random_tensor("u4:g32:f16", 20, 64)
+    assert prepare(q, "f32", HERE) is prepare(q, "bf16", HERE) is prepare(q, "f16", HERE)
+    assert prepare(q, "int8", HERE) is prepare(q, "int8", HERE) is not prepare(q, "f32", HERE)
+
+
+def test_bf16_products_are_taken_where_they_are_exact_and_fast() -> None:
+    own = codebook([-1.1, 0.3], "no_bf16")
+    fast, slow = target("cpu:znver4"), target("cpu:x86-64-v3")
+    for element, right in ((dtype("u4"), "bf16"), (dtype("f4e2m1"), "bf16"), (dtype("u8"), "f32"), (own, "f32")):
+        q = random_tensor(Format(element, 32, dtype("f16")), 7, 32)
+        assert product(prepare(q, "bf16", fast), "bf16", fast) == right
+        assert product(prepare(q, "bf16", slow), "bf16", slow) == "f32"
+        assert product(prepare(q, "f32", fast), "f32", fast) == "f32"
+        assert product(prepare(q, "f16", fast), "f16", fast) == "f32"
+
+
+def test_layers_of_one_depth_share_a_kernel() -> None:
+    """Nothing of N is in the code: parameters, facts and text are equal."""
+    kernels = [prepared_kernel(prepare(random_tensor("u4:g32:f16", n, 64), "f32", HERE), "f32", 1, False, HERE)
+               for n in (65, 128, 1000)]  # fmt: skip
+    assert kernels[0].parameters == kernels[1].parameters == kernels[2].parameters
+    assert kernels[0].multiples == kernels[2].multiples
+    assert kernels[0].program.name == "linear_float"
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("mode", get_args(Activations))
+@pytest.mark.parametrize("format", ["u3:g32:f16+zero", "i4:g32:bf16", "f6e2m3:g32:e8m0+min"])
+def test_kernels_of_other_processors(name: str, mode: Activations, format: str) -> None:
+    """Code for older processors runs here; its results are within the same bounds."""
+    where = target(name)
+    q = random_tensor(format, 19, 70)
+    x = np.random.default_rng(4).normal(size=(3, 70)).astype(np.float32)
+    y = np.empty((3, 19), np.float32)
+    bias = np.arange(19, dtype=np.float32)
+    run(prepare(q, mode, where), mode, x, bias, y, where)
+    unit = {"f32": 0.0, "bf16": 2.0**-8, "f16": 2.0**-11, "int8": 0.0}[mode]
+    limit = 1.01 * bound(x, q, bias) + unit * np.abs(x.astype(np.float64)) @ np.abs(q.dequantize(np.float64)).T
+    assert_within(y, exact(x, q, bias), limit + (rounding_bound(x, q, 32) if mode == "int8" else 0.0))
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_kernel_called_by_hand(rows: int) -> None:
+    """The arguments are those of linear.bw; weights can be packed by the kernel itself."""
+    kernel = linear_kernel("i4", group=32, m=rows, n=16, k=64)
+    random = np.random.default_rng(1)
+    x = random.normal(size=(rows, 64)).astype(np.float32)
+    codes = random.integers(0, 16, (64, 16)).astype(np.uint8)
+    scales = random.normal(size=(2, 16)).astype(np.float16)
+    y, none = np.empty((rows, 16), np.float32), np.zeros(0, np.float32)
+    weights = next(a for a in kernel.program.arrays if a.name == "w").storage
+    assert weights is not None
+    kernel(x, none.reshape(rows, 0), weights.pack(codes), scales, np.zeros((0, 16), np.uint8), none, y)
+    values = np.where(codes > 7, codes.astype(np.int64) - 16, codes) * np.repeat(scales.astype(np.float64), 32, axis=0)
+    assert (np.abs(y - x.astype(np.float64) @ values) <= 80 * 2.0**-24 * np.abs(x) @ np.abs(values)).all()
+
+
+def test_what_has_no_bytes_is_refused() -> None:
+    with pytest.raises(LinearError, match="f8e5m2 weights have no exact form as bytes"):
+        prepare(random_tensor("f8e5m2:g32:f16", 3, 32), "int8", HERE)
