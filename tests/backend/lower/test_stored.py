@@ -12,7 +12,7 @@ from bitwright.frontend.library.plan import library
 from bitwright.tests.backend.lower.every_dtype import BOOKS, INTS, count_of, same_numbers
 from bitwright.vm.bits import pack, unpack
 from bitwright.vm.call_arguments import is_buffer
-from bitwright.vm.dtypes import Bool, Codebook, DType, Int, dtype
+from bitwright.vm.dtypes import DType, Int, dtype
 from bitwright.vm.interpret import interpret
 from bitwright.vm.layout.packing import Packing, default_planes
 from bitwright.vm.layout.storage import Tiled
@@ -28,6 +28,7 @@ FLOATS = tuple(
         "f6e2m3", "f5e2m2", "f5e3m1", "f4e2m1", "f4e3m0", "f3e1m1", "uf3e2m1", "f2e1m0", "uf2e1m1",
     )
 )  # fmt: skip
+NATURAL = {"bf16": "uint16", "f16": "float16", "f32": "float32", "i8": "int8", "u8": "uint8", "i32": "int32"}
 BY_WIDTH: dict[int, list[DType]] = {
     bits: [k for k in (*INTS, *FLOATS, *BOOKS) if k.bits == bits] for bits in range(1, 9)
 }
@@ -88,12 +89,10 @@ def _decode(kernel: Kernel, kinds: list[DType], how: str, blocks: int) -> None:
         for to in _targets(kind):
             target = dtype(to)
             given = target.decode(np.zeros(1, target.code_dtype)).dtype
-            out = np.zeros(
-                blocks * TILE,
-                np.uint16 if to == "bf16" else np.float16 if to == "f16" else f"{to[0]}{int(to[1:]) // 8}",
-            )
+            out = np.zeros(blocks * TILE, NATURAL[to])
             arguments.append(out)
-            checks.append((kind, to, out, target.round(kind.decode(codes)).astype(given)))
+            rounded = target.round(kind.decode(codes), overflow="sat" if isinstance(target, Int) else "ieee")
+            checks.append((kind, to, out, rounded.astype(given)))
     run(kernel, how, *arguments, N=blocks * TILE)
     for kind, to, out, right in checks:
         found = dtype(to).decode(np.asarray(out).view(dtype(to).code_dtype))
@@ -150,7 +149,7 @@ def _storages(bits: int) -> list[Tiled]:
         packings.append(Packing(bits, container, tuple(reversed(default_planes(bits)))))
     tiles = [
         "local(5, 1) * spatial(1, 16)",
-        "local(32, 1) * spatial(1, 16)",
+        "local(16, 1) * spatial(1, 16)",
         "spatial(2, 1) * local(3, 3) * spatial(1, 8)",
     ]
     vectors = (1, 2, 1, 3, 4)
@@ -254,7 +253,7 @@ def _encoder(kinds: list[DType], target: str) -> Kernel:
 def test_dense_arrays_are_written_byte_by_byte(target: str) -> None:
     """The simulator refuses two lanes that write one byte.  The last block has an edge within it."""
     number, count = MACHINES.index(target), 3 * TILE + 8
-    kinds = [k for width in BY_WIDTH.values() for k in width[number::3]][:40]
+    kinds = [k for width in BY_WIDTH.values() for k in width[number::4]]
     kernel = _encoder(kinds, target)
     rng = np.random.default_rng(number)
     numbers = (rng.standard_normal(count) * 2.0 ** rng.integers(-3, 6, count)).astype(np.float32)
@@ -264,4 +263,3 @@ def test_dense_arrays_are_written_byte_by_byte(target: str) -> None:
         for kind, array, out in zip(kinds, kernel.program.arrays[1:], outs, strict=True):
             codes = unpack(np.asarray(out, np.uint8), kind.bits, count) if is_buffer(array) else out.view(np.uint8)
             assert np.array_equal(codes, kind.encode(numbers)), f"{kind}, {how}"
-            assert not isinstance(kind, Bool | Codebook) or int(codes.max()) < count_of(kind)
