@@ -10,11 +10,12 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
+import bitwright
 from bitwright.backend.lane import ir as lane
 from bitwright.frontend.build_functions import FUNCTIONS
 from bitwright.vm import ops
@@ -46,11 +47,49 @@ PACKINGS = {
 
 
 def sentences(documented: object) -> str:
-    """A docstring, its lines joined again except where they are a list or a picture."""
-    text = inspect.getdoc(documented) or ""
-    return "\n\n".join(
-        part if "\n " in part or part.startswith("*") else " ".join(part.split("\n")) for part in text.split("\n\n")
-    )
+    """A docstring as Markdown: sentences joined again, lists as they are, tables and examples in fences."""
+    parts: list[str] = []
+    for part in (inspect.getdoc(documented) or "").split("\n\n"):
+        if part.lstrip().startswith("*"):
+            parts.append(part)
+        elif not verbatim(part):
+            parts.append(" ".join(part.split()))
+        elif parts and parts[-1].endswith("```"):
+            parts[-1] = f"{parts[-1].removesuffix('```')}\n{part}\n```"
+        else:
+            parts.append(f"```text\n{part}\n```")
+    return "\n\n".join(parts)
+
+
+def verbatim(part: str) -> bool:
+    """Whether a paragraph is a table or an example: columns set apart by spaces, or something that Python reads."""
+    if re.search(r"^( |>>> |\S+(, \S+)*  )", part, re.MULTILINE) and not re.search(r"[.;:]  \S", part.split("\n")[0]):
+        return True
+    try:
+        return bool(ast.parse(part).body)
+    except SyntaxError:
+        return False
+
+
+class Bare(str):
+    """Text that a signature shows as it is."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def signature(value: Callable[..., object]) -> str:
+    """A function's parameters as the source has them."""
+    found = inspect.signature(value)
+    parameters = []
+    for p in found.parameters.values():
+        default = p.default
+        if callable(default) and hasattr(default, "__name__") and default is not p.empty:
+            default = Bare(default.__name__)
+        elif isinstance(default, MappingProxyType):
+            default = Bare(dict(default))
+        parameters.append(p.replace(annotation=Bare(p.annotation), default=default))
+    return str(found.replace(parameters=parameters, return_annotation=Bare(found.return_annotation)))
 
 
 def field_list(described: type) -> str:
@@ -218,6 +257,57 @@ def kind_table() -> str:
     return f"| kinds | operands → result | |\n|---|---|---|\n{body}"
 
 
+# The Python interface
+
+
+def interface() -> str:
+    """The page of the public names."""
+    parts = [
+        NOTICE,
+        "# The Python interface",
+        "Everything that `import bitwright as bw` gives. Arrays are NumPy's unless a name says more.",
+    ]
+    for group, names in public_groups().items():
+        parts.append(f"## {group}")
+        for name in names:
+            parts += described(name, getattr(bitwright, name))
+    return "\n\n".join(parts) + "\n"
+
+
+def public_groups() -> dict[str, list[str]]:
+    """The public names: functions, then classes, then errors."""
+    groups: dict[str, list[str]] = {"Functions": [], "Classes": [], "Errors": []}
+    for name in sorted(bitwright.__all__, key=str.lower):
+        value = getattr(bitwright, name)
+        error = isinstance(value, type) and issubclass(value, Exception)
+        if not isinstance(value, ModuleType):
+            groups["Errors" if error else "Classes" if isinstance(value, type) else "Functions"].append(name)
+    return groups
+
+
+def described(name: str, value: object) -> list[str]:
+    """A public name's heading and docstring; of a class also its own public methods and properties."""
+    parts = [f"### {name}"]
+    if not isinstance(value, type):
+        assert callable(value)
+        parts.append(f"`{name}{signature(value)}`")
+    parts.append(sentences(value))
+    if isinstance(value, type) and not issubclass(value, Exception):
+        members = [member_line(value, m) for m in vars(value) if not m.startswith("_")]
+        parts.append("\n".join(line for line in members if line))
+    return [part for part in parts if part]
+
+
+def member_line(owner: type, name: str) -> str:
+    """One line of a class: a documented method or property."""
+    value = inspect.getattr_static(owner, name)
+    is_function = inspect.isfunction(value) or isinstance(value, staticmethod)
+    if not (is_function or isinstance(value, (property, cached_property))) or not inspect.getdoc(getattr(owner, name)):
+        return ""
+    first = sentences(getattr(owner, name) if is_function else value).split("\n\n")[0]
+    return f"* `.{name}{'(…)' if is_function else ''}` {' '.join(first.split())}"
+
+
 # Pictures
 
 
@@ -266,7 +356,12 @@ def plane_of(packing: Packing, word: int, regs: int) -> str:
 
 def generated() -> dict[str, str]:
     """Every file that this script writes, by its path in this folder."""
-    found = {"instructions.md": instructions(), "functions.md": functions(), "lane-ir.md": lane_ir()}
+    found = {
+        "instructions.md": instructions(),
+        "functions.md": functions(),
+        "lane-ir.md": lane_ir(),
+        "python.md": interface(),
+    }
     for name, text in LAYOUTS.items():
         found[f"pictures/{name}.svg"] = svg(layout(text)) + "\n"
     for name, (packing, regs) in PACKINGS.items():
