@@ -60,7 +60,7 @@ def _prefetch(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, 
     b = c.b
     if array.storage is not None:
         size = array.storage.tile_bytes
-        places = [(base, byte) for base in tile_addresses(c, array, at, shape) for byte in range(0, size, LINE)]
+        places = [(base, byte) for base, _ in tile_addresses(c, array, at, shape) for byte in range(0, size, LINE)]
     else:
         bits = element_bits(array)
         window = Window(c, array, at, shape, np.zeros((c.lanes, 1, len(shape)), np.int64))
