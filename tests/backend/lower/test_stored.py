@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,10 +11,10 @@ from numpy.typing import NDArray
 from bitwright.frontend.build import ParameterValue
 from bitwright.frontend.kernel import Kernel, compile, simulate
 from bitwright.frontend.library.plan import library
-from bitwright.tests.backend.lower.every_dtype import BOOKS, INTS, count_of, same_numbers
+from bitwright.tests.backend.lower.every_dtype import BOOKS, INTS, count_of, dice, same_numbers
 from bitwright.vm.bits import pack, unpack
 from bitwright.vm.call_arguments import is_buffer
-from bitwright.vm.dtypes import DType, Int, dtype
+from bitwright.vm.dtypes import Codebook, DType, Int, Overflow, Rounding, dtype
 from bitwright.vm.interpret import interpret
 from bitwright.vm.layout.packing import Packing, default_planes
 from bitwright.vm.layout.storage import Tiled
@@ -263,3 +265,44 @@ def test_dense_arrays_are_written_byte_by_byte(target: str) -> None:
         for kind, array, out in zip(kinds, kernel.program.arrays[1:], outs, strict=True):
             codes = unpack(np.asarray(out, np.uint8), kind.bits, count) if is_buffer(array) else out.view(np.uint8)
             assert np.array_equal(codes, kind.encode(numbers)), f"{kind}, {how}"
+
+
+# Casts of tiles, from dtype to dtype
+
+
+def _pairs(rng: np.random.Generator, count: int) -> list[tuple[DType, DType, Rounding, Overflow]]:
+    narrow = [k for width in BY_WIDTH.values() for k in width]
+    found: list[tuple[DType, DType, Rounding, Overflow]] = []
+    while len(found) < count:
+        source, target = narrow[int(rng.integers(len(narrow)))], narrow[int(rng.integers(len(narrow)))]
+        rounding = get_args(Rounding)[int(rng.integers(5 if isinstance(target, Codebook) else 6))]
+        found.append((source, target, rounding, get_args(Overflow)[int(rng.integers(2))]))
+    return found
+
+
+@pytest.mark.parametrize("target", MACHINES)
+def test_narrow_dtypes_are_cast_to_each_other(target: str) -> None:
+    """By tables of bytes or words, by fields that move together, or through f32: always the code that is right."""
+    rng = np.random.default_rng(MACHINES.index(target))
+    pairs = _pairs(rng, 15)
+    arrays, body, given = ["r: u32[N]"], [f"    bits = load(r, [n0], [{TILE}])"], {}
+    for i, (source, to, rounding, overflow) in enumerate(pairs):
+        arrays += [f"x{i}: S{i}[N]", f"y{i}: T{i}[N]"]
+        dice_ = ", random=bits" if rounding == "stochastic" else ""
+        options = f'rounding="{rounding}", overflow="{overflow}"{dice_}'
+        body.append(f"    store(y{i}, [n0], cast(load(x{i}, [n0], [{TILE}]), T{i}, {options}))")
+        given |= {f"S{i}": source, f"T{i}": to}
+    names = ", ".join(f"{name}: dtype" for name in given)
+    text = f"def f({', '.join(arrays)}, *, {names}):\n    n0 = grid((N, {TILE}))\n" + "\n".join(body) + "\n"
+    kernel = compile(text, target, divisible={"N": TILE}, **given)
+    codes = [every_code(p[0], rng, 4, TILE) for p in pairs]
+    random = dice(rng, 4 * TILE)
+    for how in ("interpreted", "simulated", "native"):
+        outs = [stored(p[1], np.zeros(4 * TILE, p[1].code_dtype)) for p in pairs]
+        arguments = [a for p, c, out in zip(pairs, codes, outs, strict=True) for a in (stored(p[0], c), out)]
+        run(kernel, how, random, *arguments, N=4 * TILE)
+        for (source, to, rounding, overflow), code, out in zip(pairs, codes, outs, strict=True):
+            bits = random if rounding == "stochastic" else None
+            right = to.encode(source.decode(code), rounding, overflow, bits)
+            found = unpack(np.asarray(out, np.uint8), to.bits, 4 * TILE) if to.bits < 8 else out.view(np.uint8)
+            assert same_numbers(to.decode(found), to.decode(right)).all(), f"{source} to {to}, {rounding}, {how}"
