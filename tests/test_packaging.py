@@ -138,3 +138,8 @@ def test_imports_point_one_way(folder: str) -> None:
                     continue
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: from {'.' * node.level}{node.module or ''}")
     assert wrong == []
+
+
+def test_the_package_is_imported_once() -> None:
+    copies = [name for name, m in sys.modules.items() if getattr(m, "__file__", None) == str(ROOT / "__init__.py")]
+    assert copies == ["bitwright"]
