@@ -15,6 +15,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
+from ...vm.call_arguments import is_buffer
 from ...vm.expr import Expr, const, lift, modular
 from ...vm.ir import Array, Memory
 from ..lane.ir import Read, Reg, Write
@@ -85,7 +86,7 @@ class Window:
         linear: Expr = const(0)
         offset: Reg | None = None
         fixed = np.zeros(self.coords.shape[0], np.int64)
-        multiple, align = 0, gcd(size, 64)
+        multiple = 0
         for dim, pitch in enumerate(self.pitches):
             c = self.coords[:, register, dim]
             linear = linear + self.at[dim] * pitch + int(c[0]) * pitch
@@ -100,7 +101,7 @@ class Window:
                 offset = far if offset is None else b.apply("add", offset, far)
                 multiple = gcd(multiple, gcd(*known))
         start = modular(linear)
-        align = gcd(size * gcd(*start, multiple, *np.unique(fixed).tolist()), 64) or 64
+        align = gcd(size * gcd(*start, multiple, *np.unique(fixed).tolist()), promised(self.memory))
         base = b.apply("add", self.context.address(self.memory), self.context.index(linear * size))
         constant = fixed * size
         near = b.i32(constant) if abs(constant).max(initial=0) < I32_MAX else b.i64(constant)
@@ -120,6 +121,13 @@ class Window:
             ok = b.apply("slt", b.i32(self.coords[:, register, dim]), b.apply("trunc", clipped))
             inside = ok if inside is None else b.apply("and", inside, ok)
         return inside
+
+
+def promised(memory: Memory) -> int:
+    """The bytes that the memory's first address is a multiple of: what a launch checks, or what is allocated so."""
+    if not isinstance(memory, Array):
+        return 64
+    return 1 if is_buffer(memory) else max(1, memory.dtype.bits // 8)
 
 
 def read_fields(window: Window, bits: int, other: int) -> tuple[list[Reg], int]:

@@ -49,7 +49,7 @@ def _sources(c: Context, old: Layout, new: Layout, rank: int) -> list[tuple[list
 
 def _gathered(c: Context, values: tuple[Reg, ...], registers: list[int], lanes: list[int]) -> Reg:
     used = sorted(set(registers))
-    if len(used) == 1 and values[used[0]].uniform:
+    if values[used[0]].uniform and all(values[r] is values[used[0]] for r in used):
         return values[used[0]]
     order = {r: i for i, r in enumerate(used)}
     return c.b.shuffle([values[r] for r in used], [order[r] for r in registers], [int(x) for x in np.asarray(lanes)])

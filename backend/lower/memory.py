@@ -13,7 +13,7 @@ from ...vm.layout.relation import Layout
 from ...vm.layout.spread import cover, distribute
 from ...vm.ops import CopyAsync, Load, Store
 from ..lane.ir import Read, Reg, Write
-from .access import Window, element_bits, owners, read_fields, write_fields
+from .access import Window, element_bits, owners, promised, read_fields, write_fields
 from .context import Context
 from .convert import converted
 from .decode import decode
@@ -75,8 +75,7 @@ def _load_tiles(c: Context, array: Array, at: tuple[Expr, ...], kind: TileType, 
         lane = np.arange(c.lanes, dtype=np.int64) % storage.lanes * storage.vector * 4
         for first in range(0, storage.words_per_lane, storage.vector):
             start = c.b.apply("add", base, c.b.i64(first * storage.lanes * 4))
-            align = 4 * storage.vector if storage.vector in (1, 2, 4) else 4
-            found = c.b.read(Read(start, c.b.i32(lane), 32, storage.vector, inside, align))
+            found = c.b.read(Read(start, c.b.i32(lane), 32, storage.vector, inside, promised(array)))
             if inside is not None and other:
                 stand = absent[first : first + storage.vector]
                 found = tuple(c.b.apply("select", inside, x, y) for x, y in zip(found, stand, strict=True))
@@ -183,7 +182,7 @@ def _load_runs(c: Context, window: Window, kind: TileType, bits: int, run: int, 
     for first in range(0, registers, run):
         base, offset = _byte_address(c, window, first, bits)
         mask = window.mask(first)
-        found = c.b.read(Read(base, offset, unit, per, mask, unit // 8))
+        found = c.b.read(Read(base, offset, unit, per, mask, promised(window.memory)))
         if mask is not None and other:
             codes = [c.b.i32(other)] * run
             stand = _insert(c, codes, dense(run, bits), unit)
@@ -278,7 +277,8 @@ def _store_tiles(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> 
         words = insert(c.b, held, places, storage.words_per_lane)
         for first in range(0, len(words), storage.vector):
             start = c.b.apply("add", base, c.b.i64(first * storage.lanes * 4))
-            c.b.effect(Write(start, c.b.i32(lane), 32, tuple(words[first : first + storage.vector]), mask, 4))
+            values = tuple(words[first : first + storage.vector])
+            c.b.effect(Write(start, c.b.i32(lane), 32, values, mask, promised(array)))
 
 
 def lower_copy(c: Context, op: CopyAsync) -> None:

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.backend.lane.ir import Function
+from bitwright.backend.lane.ir import For, Function, If, Let, Read, Statement, While, Write
 from bitwright.backend.lane.simulate import simulate
 from bitwright.backend.llvm.build import load
 from bitwright.backend.llvm.entry import make_function
@@ -18,7 +18,7 @@ from bitwright.backend.pipeline import compile_program
 from bitwright.backend.target import target
 from bitwright.frontend.build import build
 from bitwright.frontend.parse import parse
-from bitwright.vm.call_arguments import Argument, bind
+from bitwright.vm.call_arguments import Argument, bind, is_buffer
 from bitwright.vm.dtypes import Float
 from bitwright.vm.expr import evaluate
 from bitwright.vm.interpret import interpret
@@ -44,7 +44,21 @@ class Case:
         return build(parse(self.text).kernels[0], {}, self.divisible)
 
     def copies(self) -> list[Argument]:
-        return [a.copy() if isinstance(a, np.ndarray) else a for a in self.arguments]
+        return [_unaligned(a) if isinstance(a, np.ndarray) else a for a in self.arguments]
+
+    def promised(self) -> int:
+        """The largest alignment that a launch checks for some array, in bytes."""
+        arrays = self.program().arrays
+        return max(1 if is_buffer(a) else max(1, a.dtype.bits // 8) for a in arrays)
+
+
+def _unaligned(x: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A copy at an address that is a multiple of its element's size, and of no more."""
+    raw = np.empty(x.nbytes + 128, np.uint8)
+    first = -raw.ctypes.data % 64 + x.itemsize
+    placed = raw[first : first + x.nbytes].view(x.dtype).reshape(x.shape)
+    placed[...] = x
+    return placed
 
 
 def lowered(case: Case, name: str = "cpu") -> Function:
@@ -69,8 +83,26 @@ def simulated(case: Case, name: str = "cpu") -> Written:
     program, given = case.program(), case.copies()
     call = bind(program, tuple(given), case.sizes, set())
     slots = [*given, *(call.scalars[v] for v in program.sizes)]
-    simulate(lowered(case, name), slots, prod(evaluate(n, call.scalars) for n in program.grid))
+    function = lowered(case, name)
+    _promises_hold(function.body, case.promised())
+    simulate(function, slots, prod(evaluate(n, call.scalars) for n in program.grid))
     return written(case, program, given)
+
+
+def _promises_hold(body: tuple[Statement, ...], most: int) -> None:
+    """No access of global memory relies on more alignment than a launch checks, which the simulator would not see."""
+    for s in body:
+        match s:
+            case Let(_, (Read() | Write()) as op) if op.space == "global":
+                assert op.align <= most, f"{op} relies on {op.align} bytes, arrays are aligned to {most}"
+            case For():
+                _promises_hold(s.body, most)
+            case While():
+                _promises_hold((*s.head, *s.body), most)
+            case If():
+                _promises_hold((*s.then, *s.orelse), most)
+            case _:
+                pass
 
 
 def native(case: Case, name: str = "cpu") -> Written:
