@@ -130,7 +130,7 @@ def _dp2a_plain(code: Code, target: Target, operands: Sequence[Operand]) -> Oper
 
 def _halves(code: Code, x: Operand, k: int, signed: bool) -> Operand:
     """The even (k = 0) or odd bytes of each word, extended to 16 bits."""
-    pairs = code.recast(x, "i16", 2 * x.lanes)
+    pairs = code.recast(code.byte_source(x), "i16", 2 * x.lanes)
     if k == 0:
         if not signed:
             return code.number("and", pairs, 0xFF)

@@ -77,6 +77,7 @@ class Code:
         self._globals: dict[str, str] = {}
         self._functions: dict[str, str] = {}
         self._constants: dict[bytes, str] = {}
+        self._spread_from: dict[str, Operand] = {}
 
     # Text
 
@@ -111,6 +112,15 @@ class Code:
     # Instructions on scalars and vectors alike
 
     def binary(self, op: str, x: Operand, y: Operand) -> Operand:
+        """An instruction on two operands; on two spread scalars it works on the scalars.
+
+        Besides saving work this keeps LLVM 22's code generator from an endless loop: it never finishes bytes of
+        `and` (or, xor) of a constant and a vector that one loaded word is spread over.
+        """
+        if x.lanes and (x.text in self._spread_from or y.text in self._spread_from):
+            left, right = self._scalar(x), self._scalar(y)
+            if left is not None and right is not None:
+                return self.spread(self.binary(op, left, right), x.lanes)
         return self.put(x.element, x.lanes, f"{op} {x.type} {x.text}, {y.text}")
 
     def number(self, op: str, x: Operand, value: int | float) -> Operand:
@@ -145,7 +155,17 @@ class Code:
             return Operand(x.element, lanes, f"splat ({x.element} {x.text})")
         type = vector_type(x.element, lanes)
         one = self.put(x.element, lanes, f"insertelement {type} poison, {x.typed}, i64 0")
-        return self.put(x.element, lanes, f"shufflevector {one.typed}, {type} poison, <{lanes} x i32> zeroinitializer")
+        result = self.put(
+            x.element, lanes, f"shufflevector {one.typed}, {type} poison, <{lanes} x i32> zeroinitializer"
+        )
+        self._spread_from[result.text] = x
+        return result
+
+    def _scalar(self, x: Operand) -> Operand | None:
+        """The scalar that a vector holds in every lane, where that is known."""
+        if x.text.startswith("splat ("):
+            return Operand(x.element, 0, x.text[len(f"splat ({x.element} ") : -1])
+        return self._spread_from.get(x.text)
 
     def extract(self, x: Operand, lane: int) -> Operand:
         return self.put(x.element, 0, f"extractelement {x.typed}, i64 {lane}")
@@ -157,9 +177,20 @@ class Code:
         """Elements of x, then y, by number; -1 where any value will do."""
         second = y.text if y is not None else "poison"
         inside = ", ".join("i32 poison" if n < 0 else f"i32 {n}" for n in lanes)
-        return self.put(
+        result = self.put(
             x.element, len(lanes), f"shufflevector {x.typed}, {x.type} {second}, <{len(lanes)} x i32> <{inside}>"
         )
+        if len(lanes) > 1 and len({n for n in lanes if n >= 0}) == 1 and BITS.get(x.element, 0) >= 16:
+            result = self.frozen(result)  # one lane everywhere is a spread word too
+        return result
+
+    def frozen(self, x: Operand) -> Operand:
+        """The same value; LLVM cannot see through it that one word is spread over a vector (see `binary`)."""
+        return self.put(x.element, x.lanes, f"freeze {x.typed}")
+
+    def byte_source(self, x: Operand) -> Operand:
+        """x, fit to be taken apart into bytes or halves that further instructions compute with."""
+        return self.frozen(x) if x.text in self._spread_from else x
 
     def offset(self, pointer: Operand, bytes: Operand | int) -> Operand:
         """The pointer (or pointers) so many bytes further."""
@@ -208,7 +239,7 @@ class Code:
         return f"call {result} @{name}({arguments})"
 
     def masked_load(self, element: str, lanes: int, pointer: Operand, mask: Operand, align: int) -> Operand:
-        """Lanes whose mask is off touch no memory and give 0; `pointer` is one (consecutive elements) or one per lane."""
+        """Lanes whose mask is off touch no memory and give 0; `pointer` is one (of a run of fields) or one per lane."""
         type, how = vector_type(element, lanes), "gather" if pointer.lanes else "load"
         name = f"llvm.masked.{how}.{_suffix(element, lanes)}.{_suffix('ptr', pointer.lanes)}"
         self._declared.setdefault(name, f"declare {type} @{name}({pointer.type}, {mask.type}, {type})")

@@ -159,6 +159,8 @@ def _sine(code: Code, target: Target, x: Operand, quarter: int, name: str) -> Op
     value = code.select(code.compare_number("ne", code.number("and", n, 1), 0), even, odd)
     sign = code.number("shl", code.number("and", n, 2), 30)
     value = code.convert("bitcast", code.binary("xor", code.convert("bitcast", value, "i32"), sign), "float")
+    if quarter == 0:
+        value = code.select(code.compare_number("oeq", x, 0.0), x, value)  # sin(-0) is -0
     near = code.compare_number("ole", code.intrinsic("fabs", x), _SINE_LIMIT)
     return _far(code, x, value, near, name)
 

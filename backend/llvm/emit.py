@@ -1,7 +1,7 @@
 """The lane IR as LLVM IR text: a block's lanes are one vector, its uniform registers are scalars.
 
-The module defines `void @body(ptr slots, i64 begin, i64 end)`, which runs the blocks begin .. end - 1 one after another.
-`slots` points to 8 bytes per argument slot and one more, which receives the code of a failure.
+The module defines `void @body(ptr slots, i64 begin, i64 end)`, which runs the blocks begin .. end - 1 in
+turn.  `slots` points to 8 bytes per argument slot and one more, which receives the code of a failure.
 """
 
 from __future__ import annotations
@@ -10,8 +10,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 
 from ..lane.ir import (
-    Apply, Atom, Block, Constant, Exchange, Fail, Fence, First, FloatSlot, For, Function, If, Let, Lookup, LookupBytes,
-    Operation, Prefetch, Read, Reg, SharedAddress, Show, Shuffle, Slot, Statement, Vote, While, Write,
+    Apply,
+    Atom,
+    Block,
+    Constant,
+    Exchange,
+    Fail,
+    Fence,
+    First,
+    FloatSlot,
+    For,
+    Function,
+    If,
+    Let,
+    Lookup,
+    LookupBytes,
+    Operation,
+    Prefetch,
+    Read,
+    Reg,
+    SharedAddress,
+    Show,
+    Shuffle,
+    Slot,
+    Statement,
+    Vote,
+    While,
+    Write,
 )  # fmt: skip
 from ..target import Target
 from .arithmetic import apply_kind

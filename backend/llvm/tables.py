@@ -1,4 +1,4 @@
-"""Lookup and LookupBytes: constant tables in vector registers where a permutation instruction takes them, else in memory."""
+"""Lookup and LookupBytes: constant tables, in vector registers where an instruction permutes them, else in memory."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def lookup_bytes(code: Code, target: Target, table: Sequence[int], word: Operand
 
 
 def _in_bytes(code: Code, word: Operand, run: Callable[[Operand], Operand]) -> Operand:
-    return code.recast(run(code.recast(word, "i8", 4 * word.lanes)), "i32", word.lanes)
+    return code.recast(run(code.recast(code.byte_source(word), "i8", 4 * word.lanes)), "i32", word.lanes)
 
 
 def _vbmi(code: Code, table: Sequence[int], index: Operand) -> Operand:
@@ -92,7 +92,7 @@ def _rows(code: Code, name: str, table: Sequence[int], index: Operand) -> Operan
 def _bytes_from_memory(code: Code, table: Sequence[int], word: Operand) -> Operand:
     data = code.constant_data(bytes(v & 0xFF for v in table))
     count = 4 * max(1, word.lanes)
-    index = code.number("and", code.recast(word, "i8", count), len(table) - 1)
+    index = code.number("and", code.recast(code.byte_source(word), "i8", count), len(table) - 1)
     result = Operand("i8", count, "poison")
     for k in range(count):
         place = code.convert("zext", code.extract(index, k), "i64")

@@ -1,8 +1,8 @@
 """What the registers of a lane function are in the text: scalars, vectors, pointers.
 
 A uniform register is a scalar; it is spread over the lanes where an operation wants a vector, once per scope.  An
-address is an i64 in the lane IR; where it comes from an argument or shared memory by additions, it is rebuilt as pointer
-arithmetic, which LLVM folds into addressing modes.
+address is an i64 in the lane IR; where it comes from an argument or shared memory by additions, it is rebuilt as
+pointer arithmetic, which LLVM folds into addressing modes.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ def linear(values: Values, offset: Reg) -> Linear | None:
 class Window:
     """`size` consecutive fields from byte `start` past the base (and the terms' part, `key`).
 
-    `owners[e]` lists who uses field e: pairs (lane, field of the lane).  `near` is the offset, in bytes, of the window's
-    beginning from where some lane's access begins.
+    `owners[e]` lists who uses field e: pairs (lane, field of the lane).  `near` is the offset, in bytes, of the
+    window's beginning from where some lane's access begins.
     """
 
     key: tuple[int, ...]
