@@ -62,7 +62,9 @@ class Int(Element):
         for part in blocks(flat.size):
             if flat.dtype.kind == "f":
                 some = None if bits is None else bits[part]
-                out[part] = self._encode_floats(flat[part].astype(np.float64), rounding, overflow, some)
+                with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+                    wide = flat[part].astype(np.float64)
+                out[part] = self._encode_floats(wide, rounding, overflow, some)
             else:
                 out[part] = self._encode_integers(flat[part], overflow)
         return out.reshape(array.shape)
