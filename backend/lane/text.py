@@ -95,9 +95,9 @@ class Printer:
         return f"{', '.join(f'{self.name(r)}: {r.type}' for r in let.results)} = {operation}"
 
     def _for(self, loop: For, indent: str) -> Iterator[str]:
+        var, bounds = self.name(loop.var), self.names((loop.start, loop.stop, loop.step))
         carried = ", ".join(f"{self.name(c.inside)}: {c.inside.type} = {self.name(c.before)}" for c in loop.carried)
-        bounds = self.names((loop.start, loop.stop, loop.step))
-        yield f"{indent}for {self.name(loop.var)} in range({bounds}) carry ({carried}) {{"
+        yield f"{indent}for {var} in range({bounds}) carry ({carried}) {{"
         yield from self.lines(loop.body, indent + "  ")
         nexts, after = self.names([c.next for c in loop.carried]), self.names([c.after for c in loop.carried])
         yield f"{indent}}} next ({nexts}) gives ({after})"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from bitwright.backend.buffers import ALIGN, HUGE, aligned_copy, aligned_empty
 
 

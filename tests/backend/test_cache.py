@@ -7,6 +7,7 @@ import time
 import warnings
 
 import pytest
+
 from bitwright.backend import cache as module
 from bitwright.backend.cache import Cache, default_cache
 

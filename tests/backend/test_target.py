@@ -7,6 +7,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
+
 from bitwright.backend.cpu_names import ARM_NAMES, X86_NAMES
 from bitwright.backend.llvm.build import assembly
 from bitwright.backend.target import TargetError, target

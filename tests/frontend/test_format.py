@@ -5,6 +5,9 @@ import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
 from bitwright.frontend import syntax
 from bitwright.frontend.format import format_module
 from bitwright.frontend.parse import parse
@@ -32,8 +35,6 @@ from bitwright.frontend.syntax import (
     Text,
     While,
 )
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 # Hypothesis writes out the strategies that it draws from, and says so when they are long.
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bitwright.frontend.importers import gguf as importer
 from bitwright.frontend.importers.gguf import GGUFError, from_blocks, list_tensors, load_qtensor, load_tensor
 from bitwright.frontend.importers.gguf_blocks import BLOCK_TYPES

@@ -123,3 +123,10 @@ def test_first_calls_from_several_threads() -> None:
     for t in threads:
         t.join()
     assert all(np.array_equal(y, x * x) for y in outputs)
+
+
+def test_a_function_without_a_file_is_refused() -> None:
+    names: dict[str, object] = {}
+    exec("from __future__ import annotations\ndef f(x: f32[N]):\n    pass\n", names)
+    with pytest.raises(bw.Diagnostic, match="the text of f is in no file"):
+        bw.jit(names["f"])

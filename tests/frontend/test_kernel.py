@@ -135,6 +135,8 @@ def test_scalars() -> None:
     x, y = numbers(50), np.zeros(50, np.float32)
     bw.compile(SCALED)(x, y, 2.5, 7)
     assert np.allclose(y, x * np.float32(2.5) + np.arange(7, 57), rtol=1e-6)
+    with pytest.raises(bw.Diagnostic, match=r"factor: a number, first: an integer"):
+        bw.compile(SCALED)(x, y, "2.5", 7)
 
 
 def test_an_assertion_of_the_kernel_raises_its_text() -> None:

@@ -1,6 +1,7 @@
 """Texts and their trees; every mistake that a person is likely to make, and what it is called."""
 
 import pytest
+
 from bitwright.frontend import syntax
 from bitwright.frontend.parse import parse, parse_function
 from bitwright.frontend.syntax import (

@@ -4,13 +4,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bitwright.frontend.convert import MAX_DEPTH
 from bitwright.frontend.format import format_module
 from bitwright.frontend.parse import parse
 from bitwright.frontend.syntax import Module, walk
 from bitwright.vm.diagnostic import Diagnostic
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 HEAD = "def f(x: f32[N]):\n"
 BLOCKS = "".join(" " * (4 + i) + "if x:\n" for i in range(1000))

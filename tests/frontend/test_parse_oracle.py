@@ -3,11 +3,12 @@
 import ast
 import warnings
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bitwright.frontend import syntax
 from bitwright.frontend.parse import parse
 from bitwright.vm.diagnostic import Diagnostic
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 OPERATORS = {
     "Add": "+", "Sub": "-", "Mult": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "Pow": "**", "MatMult": "@",

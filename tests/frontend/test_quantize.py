@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from bitwright.frontend.quantize import quantize
 from bitwright.frontend.scale_rules import QuantizeError
 from bitwright.frontend.tensor import QTensor

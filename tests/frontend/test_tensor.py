@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from bitwright.frontend.tensor import QTensor, QTensorError, pack_rows, unpack_rows
 from bitwright.vm.dtypes import codebook, dtype
 from bitwright.vm.formats import Format

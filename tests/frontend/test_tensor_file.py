@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
 from bitwright.frontend.importers.safetensors import QTensorFileError, load
 from bitwright.frontend.quantize import quantize
 from bitwright.frontend.tensor import QTensor
 from bitwright.vm.dtypes import codebook, dtype
 from bitwright.vm.formats import Format
-from safetensors.numpy import save_file
 
 WEIGHTS = np.random.default_rng(3).normal(size=(6, 40)).astype(np.float32)
 

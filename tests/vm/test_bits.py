@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from bitwright.vm.bits import BitsError, pack, packed_size, unpack
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bitwright.vm.bits import BitsError, pack, packed_size, unpack
 
 
 def stream_of(codes: list[int], bits: int) -> bytes:

@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import pytest
+
 from bitwright.vm.diagnostic import NOWHERE, SHOWN_PROBLEMS, Diagnostic, Note, Problem, Problems, Source, Span
 
 SOURCE = Source("scale.bw", "def f(x: f32[N]):\n    y = dot(x, yy)\n\tz = x\n", first_line=10)

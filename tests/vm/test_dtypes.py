@@ -7,6 +7,9 @@ from math import ceil, floor, trunc
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bitwright.vm.dtypes import (
     NAMED,
     Bool,
@@ -18,8 +21,6 @@ from bitwright.vm.dtypes import (
     dtype,
     float_dtype,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 MODES = ("rne", "rna", "rtz", "rup", "rdn")
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from bitwright.vm.dtypes import NAMED, Codebook, DTypeError, codebook, dtype
 
 MODES = ("rne", "rna", "rtz", "rup", "rdn")

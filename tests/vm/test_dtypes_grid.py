@@ -10,6 +10,7 @@ from itertools import pairwise, product
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from bitwright.vm.dtypes import DTypeError, Float, Specials, float_dtype
 
 MODES = ("rne", "rna", "rtz", "rup", "rdn")

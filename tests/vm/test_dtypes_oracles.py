@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from bitwright.vm.dtypes import DTypeError, Float, dtype, float_dtype
 
 ML_TYPES = {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from bitwright.vm.dtypes import Codebook, codebook, dtype
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from bitwright.vm import expr as ex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bitwright.vm import expr as ex
 
 NAMES = ("a", "b", "c")
 ARITHMETIC = ("add", "sub", "mul", "floordiv", "mod", "min", "max")

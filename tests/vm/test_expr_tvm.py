@@ -4,6 +4,7 @@ import types
 from typing import TypeAlias
 
 import pytest
+
 from bitwright.vm import expr as ex
 
 tvm = pytest.importorskip("tvm")

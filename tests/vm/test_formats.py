@@ -1,6 +1,7 @@
 """Tensor formats: text round trips, names, sizes, and the mistakes that a user can make."""
 
 import pytest
+
 from bitwright.vm.dtypes import DTypeError, Int, codebook, dtype
 from bitwright.vm.formats import NAMED_FORMATS, Format, FormatError
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from bitwright.backend.llvm.build import BuildError, assemble, assembly, load
 from bitwright.backend.target import target
 

@@ -83,7 +83,7 @@ def test_every_kind(row: tuple[Kind, Type | None], name: str, lanes: int) -> Non
     kind, type = row
     types = [type if t == "t" else t for t in kind.operands]
     result = type if kind.result == "t" else kind.result
-    blocks = max(2, 192 // lanes)
+    blocks = max(2, 64 // lanes)
     rng = np.random.default_rng(zlib.crc32(f"{kind.name}{type}{name}{lanes}".encode()))
     shift = kind.name in ("shl", "lshr", "ashr")
     inputs = [sample(str(t), blocks * lanes, rng, shift and k == 1) for k, t in enumerate(types)]

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from bitwright.backend.llvm.build import Library, assemble, load
 from bitwright.backend.llvm.entry import ENTRY_PRELUDE, emit_entry, make_function
 from bitwright.backend.llvm.pool import parallel_address

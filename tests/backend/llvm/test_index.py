@@ -4,12 +4,13 @@ import ctypes
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bitwright.backend.llvm.build import assemble, load
 from bitwright.backend.llvm.index import IndexCode, IndexError64, emit_expr
 from bitwright.backend.target import target
 from bitwright.vm.expr import Binary, Const, Select, Var, binary, ceildiv, lt, select
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 KINDS = ["add", "sub", "mul", "floordiv", "mod", "min", "max", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne"]
 X, Y = Var("x"), Var("y")

@@ -11,6 +11,7 @@ import time
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+
 from bitwright.backend.cache import Cache, default_cache
 from bitwright.backend.llvm import pool
 from bitwright.backend.llvm.build import assemble, load

@@ -111,7 +111,9 @@ def moves(draw: st.DrawFn, kinds: tuple[str, ...] = WIDE) -> Case:
             + f", lanes={lanes * draw(st.sampled_from([1, 2])) if chosen else draw(st.sampled_from([4, 16, 32, 6]))})"
         )
     out = kind if kind not in NARROW else "f32"
-    value = f"load(x, [{', '.join(where)}], {tiles}{chosen})"
+    beyond = "True" if kind == "bool" else "1.0" if kind[0] in "fb" else "-1" if kind[0] == "i" else "1"
+    beyond = draw(st.sampled_from(["", f", other={beyond}"]))
+    value = f"load(x, [{', '.join(where)}], {tiles}{beyond}{chosen})"
     value = value if out == kind else f"cast({value}, {out})"
     body = [*lines, f"{indent}store(y, [{', '.join(at)}], {value})"]
     text = f"def f(x: {kind}[{', '.join(given)}], y: {out}[{', '.join('ABC'[:rank])}]):\n" + "\n".join(body) + "\n"

@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+
 from bitwright.vm.layout.draw import svg, table
 from bitwright.vm.layout.relation import LayoutError
 from bitwright.vm.layout.text import layout

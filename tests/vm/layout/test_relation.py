@@ -6,10 +6,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from bitwright.vm.layout.relation import Digit, Layout, LayoutError
-from bitwright.vm.layout.views import column_local, column_spatial, dense, local, replicate, spatial
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bitwright.vm.layout.relation import Digit, Layout, LayoutError
+from bitwright.vm.layout.views import column_local, column_spatial, dense, local, replicate, spatial
 
 AXES = ("d0", "d1", "lane", "mem", "reg")
 law = settings(deadline=None, max_examples=80)

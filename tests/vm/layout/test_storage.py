@@ -5,11 +5,12 @@ from math import prod
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bitwright.vm.layout.relation import Digit, Layout
 from bitwright.vm.layout.storage import Packing, StorageError, Tiled, default_planes
 from bitwright.vm.layout.views import column_local, column_spatial, local, replicate, spatial
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 law = settings(deadline=None, max_examples=60)
 

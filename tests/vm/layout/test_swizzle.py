@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from bitwright.vm.layout.swizzle import Swizzle, bank_conflicts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bitwright.vm.layout.swizzle import Swizzle, bank_conflicts
 
 law = settings(deadline=None, max_examples=100)
 swizzles = st.integers(0, 3).flatmap(

@@ -4,14 +4,15 @@ from collections import Counter
 from functools import reduce
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bitwright.vm.layout.packing import Packing, StorageError, default_planes
 from bitwright.vm.layout.relation import Digit, Layout, LayoutError
 from bitwright.vm.layout.spell import spell
 from bitwright.vm.layout.storage import Tiled
 from bitwright.vm.layout.text import LayoutTextError, layout, storage
 from bitwright.vm.layout.views import column_local, column_spatial, dense, local, replicate, spatial
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 law = settings(deadline=None, max_examples=150)
 digits = st.builds(

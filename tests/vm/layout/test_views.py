@@ -4,6 +4,9 @@ from collections import Counter
 from functools import reduce as fold
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bitwright.vm.layout.relation import Digit, Layout, LayoutError
 from bitwright.vm.layout.views import (
     address,
@@ -23,8 +26,6 @@ from bitwright.vm.layout.views import (
     strided,
     transpose,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 law = settings(deadline=None, max_examples=60)
 small = st.integers(1, 3)
