@@ -17,7 +17,7 @@ from types import MappingProxyType, ModuleType
 
 import bitwright
 from bitwright.backend.lane import ir as lane
-from bitwright.frontend.build_functions import FUNCTIONS
+from bitwright.frontend.build.functions import FUNCTIONS
 from bitwright.vm import ops
 from bitwright.vm.ir import Op
 from bitwright.vm.layout.draw import svg

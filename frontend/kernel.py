@@ -218,7 +218,7 @@ def simulate(kernel: Kernel, *arguments: Argument, sizes: Mapping[str, int] = Ma
 
 
 def _plain(argument: object) -> object:
-    """An array that DLPack refuses as one that it takes: types of ml_dtypes as their codes, read-only memory as a copy."""
+    """An array that DLPack refuses as one that it takes: ml_dtypes as their codes, read-only memory as a copy."""
     if not isinstance(argument, np.ndarray):
         return argument
     if argument.dtype.kind == "V" or argument.dtype.type.__module__.startswith("ml_dtypes"):

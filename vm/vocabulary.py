@@ -1,6 +1,6 @@
 """The words of the language that no value may be named after, for the printer and for the builder.
 
-The functions themselves are in `frontend/build_functions.py`; a test keeps the two in step.
+The functions themselves are in `frontend/build/functions.py`; a test keeps the two in step.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import pytest
 
 from bitwright.frontend import syntax
 from bitwright.frontend.build import ParameterValue, build, defaults, tunables
-from bitwright.frontend.build_block import Builder
-from bitwright.frontend.build_expression import evaluate
-from bitwright.frontend.build_functions import FUNCTIONS
+from bitwright.frontend.build.block import Builder
+from bitwright.frontend.build.expression import evaluate
+from bitwright.frontend.build.functions import FUNCTIONS
 from bitwright.frontend.parse import parse
 from bitwright.vm import vocabulary
 from bitwright.vm.diagnostic import Diagnostic

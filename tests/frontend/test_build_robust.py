@@ -11,7 +11,7 @@ import random
 import pytest
 
 from bitwright.frontend.build import build
-from bitwright.frontend.build_functions import FUNCTIONS
+from bitwright.frontend.build.functions import FUNCTIONS
 from bitwright.frontend.parse import parse
 from bitwright.vm.diagnostic import NOWHERE, Diagnostic
 from bitwright.vm.ir import Program

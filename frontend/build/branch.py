@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..vm.diagnostic import Span
-from ..vm.expr import Const
-from ..vm.ir import If, Merge, Statement
-from . import syntax
-from .build_block import Builder
-from .build_carried import binding, bound_value, follow, same
-from .build_control import assigned
-from .build_expression import evaluate
-from .build_operators import truth
-from .build_scope import Mistake, Scope
+from ...vm.diagnostic import Span
+from ...vm.expr import Const
+from ...vm.ir import If, Merge, Statement
+from .. import syntax
+from .block import Builder
+from .carried import binding, bound_value, follow, same
+from .control import assigned
+from .expression import evaluate
+from .operators import truth
+from .scope import Mistake, Scope
 
 BuildBody = Callable[[tuple[syntax.Statement, ...], Builder, bool], None]
 

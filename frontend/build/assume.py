@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import lcm
 
-from ..vm.diagnostic import Span
-from ..vm.expr import Binary, Const, Expr, Var
-from . import syntax
-from .build_block import Builder
-from .build_expression import evaluate
-from .build_operators import truth
-from .build_scope import Mistake
-from .build_values import as_constant
+from ...vm.diagnostic import Span
+from ...vm.expr import Binary, Const, Expr, Var
+from .. import syntax
+from .block import Builder
+from .expression import evaluate
+from .operators import truth
+from .scope import Mistake
+from .values import as_constant
 
 
 @dataclass

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from math import isfinite
 
-from ..vm.diagnostic import Span
-from ..vm.dtypes import Bool, Codebook, DType, Float, Int, dtype
-from ..vm.expr import Const, Expr, bounds, lift
-from ..vm.ir import Array, Shared, Value
-from ..vm.layout.relation import Layout
-from ..vm.layout.text import layout as parse_layout
-from ..vm.ops import Cast, Full, Reshape, Scalar
-from ..vm.text_op import default_overflow
-from .build_block import Builder
-from .build_scope import EXPRS, Entity, Mistake, describe
+from ...vm.diagnostic import Span
+from ...vm.dtypes import Bool, Codebook, DType, Float, Int, dtype
+from ...vm.expr import Const, Expr, bounds, lift
+from ...vm.ir import Array, Shared, Value
+from ...vm.layout.relation import Layout
+from ...vm.layout.text import layout as parse_layout
+from ...vm.ops import Cast, Full, Reshape, Scalar
+from ...vm.text_op import default_overflow
+from .block import Builder
+from .scope import EXPRS, Entity, Mistake, describe
 
 BOOL, I32, F32 = Bool(), dtype("i32"), dtype("f32")
 

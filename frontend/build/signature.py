@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from ..vm.diagnostic import Span
-from ..vm.dtypes import DType, Float
-from ..vm.expr import Const, Expr, Var, lift
-from ..vm.ir import Array, Parameter, TileType, Value
-from ..vm.layout.storage import Tiled
-from ..vm.vocabulary import looks_like_dtype
-from . import syntax
-from .build_assume import Assumed, generic_requirements, requirement, size_facts
-from .build_block import MAX_RANK, Builder
-from .build_expression import evaluate
-from .build_parameters import ParameterValue, bind_compile_time
-from .build_scope import DTYPES, Entity, Mistake, Storage, describe
-from .build_statements import check_name
-from .build_values import as_expr
+from ...vm.diagnostic import Span
+from ...vm.dtypes import DType, Float
+from ...vm.expr import Const, Expr, Var, lift
+from ...vm.ir import Array, Parameter, TileType, Value
+from ...vm.layout.storage import Tiled
+from ...vm.vocabulary import looks_like_dtype
+from .. import syntax
+from .assume import Assumed, generic_requirements, requirement, size_facts
+from .block import MAX_RANK, Builder
+from .expression import evaluate
+from .parameters import ParameterValue, bind_compile_time
+from .scope import DTYPES, Entity, Mistake, Storage, describe
+from .statements import check_name
+from .values import as_expr
 
 MAX_PARAMETERS = 64
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import cast as typed
 from typing import get_args
 
-from ..vm import ops
-from ..vm.dtypes import Bool, Codebook, Float, Int, Overflow, Rounding
-from ..vm.dtypes import codebook as make_codebook
-from ..vm.expr import Const
-from ..vm.ir import Value
-from ..vm.layout.relation import Layout
-from ..vm.text_op import default_overflow
-from .build_calls import Arguments
-from .build_operators import number
-from .build_scope import EXPRS, Entity, Mistake, Storage, describe
-from .build_values import I32, as_items, fit_layout, literal, scalar_tile
+from ...vm import ops
+from ...vm.dtypes import Bool, Codebook, Float, Int, Overflow, Rounding
+from ...vm.dtypes import codebook as make_codebook
+from ...vm.expr import Const
+from ...vm.ir import Value
+from ...vm.layout.relation import Layout
+from ...vm.text_op import default_overflow
+from .calls import Arguments
+from .operators import number
+from .scope import EXPRS, Entity, Mistake, Storage, describe
+from .values import I32, as_items, fit_layout, literal, scalar_tile
 
 
 def _layout(a: Arguments, shape: tuple[int, ...]) -> Layout | None:

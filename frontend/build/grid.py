@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..vm.diagnostic import Span
-from ..vm.expr import Const, Expr, Var, bounds, ceildiv
-from . import syntax
-from .build_block import Builder, Grid
-from .build_calls import Arguments, Evaluate
-from .build_scope import Entity, Mistake
-from .build_values import as_constant, as_expr
+from ...vm.diagnostic import Span
+from ...vm.expr import Const, Expr, Var, bounds, ceildiv
+from .. import syntax
+from .block import Builder, Grid
+from .calls import Arguments, Evaluate
+from .scope import Entity, Mistake
+from .values import as_constant, as_expr
 
 MAX_AXES = 3
 MAX_LANES = 1024

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..vm.diagnostic import Diagnostic, Problems
-from ..vm.dtypes import DType, dtype
-from ..vm.expr import Const
-from ..vm.layout.relation import Layout
-from ..vm.layout.storage import Tiled
-from ..vm.layout.text import layout as parse_layout
-from . import syntax
-from .build_block import Builder
-from .build_expression import evaluate
-from .build_scope import DTYPES, Entity, Mistake, Storage, describe
-from .build_statements import check_name
+from ...vm.diagnostic import Diagnostic, Problems
+from ...vm.dtypes import DType, dtype
+from ...vm.expr import Const
+from ...vm.layout.relation import Layout
+from ...vm.layout.storage import Tiled
+from ...vm.layout.text import layout as parse_layout
+from .. import syntax
+from .block import Builder
+from .expression import evaluate
+from .scope import DTYPES, Entity, Mistake, Storage, describe
+from .statements import check_name
 
 ParameterValue = int | float | bool | str | DType | Layout | Tiled
 
@@ -163,7 +163,7 @@ def _storage_text(text: str) -> Entity:
     """A layout, or `tiled(...)` whose planes may wait for the dtype."""
     if not text.strip().startswith("tiled("):
         return parse_layout(text)
-    from .parse import parse
+    from ..parse import parse
 
     statement = parse(f"def storage():\n    it = {text.strip()}\n").kernels[0].body[0]
     assert isinstance(statement, syntax.Assign)

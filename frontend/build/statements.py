@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
-from ..vm import ops
-from ..vm.expr import Const, Expr, Var
-from ..vm.ir import Let, Value
-from ..vm.vocabulary import reserved
-from . import syntax
-from .build_block import Builder
-from .build_branch import build_if
-from .build_control import build_for, build_while
-from .build_expression import evaluate
-from .build_operators import binary
-from .build_scope import Entity, Mistake, Nothing, describe
-from .build_values import BOOL, as_expr
+from ...vm import ops
+from ...vm.expr import Const, Expr, Var
+from ...vm.ir import Let, Value
+from ...vm.vocabulary import reserved
+from .. import syntax
+from .block import Builder
+from .branch import build_if
+from .control import build_for, build_while
+from .expression import evaluate
+from .operators import binary
+from .scope import Entity, Mistake, Nothing, describe
+from .values import BOOL, as_expr
 
 
 def build_body(body: tuple[syntax.Statement, ...], b: Builder, tail: bool) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ..vm import ops
-from ..vm.dtypes import Codebook, Float
-from ..vm.expr import Const
-from ..vm.ir import Shared
-from .build_block import MAX_ELEMENTS, MAX_RANK
-from .build_calls import Arguments
-from .build_scope import Entity, Mistake
-from .build_values import fit_layout, literal
+from ...vm import ops
+from ...vm.dtypes import Codebook, Float
+from ...vm.expr import Const
+from ...vm.ir import Shared
+from .block import MAX_ELEMENTS, MAX_RANK
+from .calls import Arguments
+from .scope import Entity, Mistake
+from .values import fit_layout, literal
 
 
 def _touch(a: Arguments) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import gcd
 
-from ..vm.diagnostic import Span
-from ..vm.expr import Const, Expr, Var, bounds, lift, modular
-from ..vm.ir import Binding, Bound, Carried, For, While
-from ..vm.text_inline import inline_order
-from ..vm.vocabulary import reserved
-from . import syntax
-from .build_block import Builder
-from .build_carried import binding, bound_value, follow
-from .build_expression import evaluate
-from .build_operators import truth
-from .build_scope import Mistake, Scope
-from .build_values import as_constant, as_expr
+from ...vm.diagnostic import Span
+from ...vm.expr import Const, Expr, Var, bounds, lift, modular
+from ...vm.ir import Binding, Bound, Carried, For, While
+from ...vm.text_inline import inline_order
+from ...vm.vocabulary import reserved
+from .. import syntax
+from .block import Builder
+from .carried import binding, bound_value, follow
+from .expression import evaluate
+from .operators import truth
+from .scope import Mistake, Scope
+from .values import as_constant, as_expr
 
 MAX_UNROLL = 64
 MAX_STAGES = 8

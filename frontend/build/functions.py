@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import get_args
 
-from ..vm.ops.elementwise import UnaryKind
+from ...vm.ops.elementwise import UnaryKind
 from . import functions_effect as effect
 from . import functions_math as maths
 from . import functions_memory as memory
 from . import functions_tile as tile
-from .build_calls import Arguments, Function
-from .build_grid import grid
-from .build_scope import Entity
+from .calls import Arguments, Function
+from .grid import grid
+from .scope import Entity
 
 Run = Callable[[Arguments], Entity]
 

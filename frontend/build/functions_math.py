@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..vm import expr as ex
-from ..vm import ops
-from ..vm.expr import Const
-from ..vm.ir import Value
-from ..vm.ops.elementwise import UnaryKind
-from ..vm.ops.matmul import accumulator
-from ..vm.ops.reduction import ReduceKind
-from .build_calls import Arguments
-from .build_operators import apply, number, pair
-from .build_scope import Entity, Mistake, describe
-from .build_values import F32, as_expr, is_scalar, level, tile_like
+from ...vm import expr as ex
+from ...vm import ops
+from ...vm.expr import Const
+from ...vm.ir import Value
+from ...vm.ops.elementwise import UnaryKind
+from ...vm.ops.matmul import accumulator
+from ...vm.ops.reduction import ReduceKind
+from .calls import Arguments
+from .operators import apply, number, pair
+from .scope import Entity, Mistake, describe
+from .values import F32, as_expr, is_scalar, level, tile_like
 
 
 def one_number(a: Arguments, kind: UnaryKind) -> Entity:

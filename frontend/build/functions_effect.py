@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..vm import ops
-from .build_calls import Arguments
-from .build_scope import Entity, Mistake
+from ...vm import ops
+from .calls import Arguments
+from .scope import Entity, Mistake
 
 
 def show(a: Arguments) -> Entity:

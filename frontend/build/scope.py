@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TypeAlias
 
-from ..vm.diagnostic import NOWHERE, Note, Span
-from ..vm.dtypes import Bool, Codebook, DType, Float, Int, dtype
-from ..vm.expr import Binary, Const, Expr, Select, Var
-from ..vm.ir import Array, Shared, Value
-from ..vm.layout.relation import Layout
-from ..vm.layout.storage import Packing, Tiled, default_planes
-from ..vm.vocabulary import CONSTANTS, FUNCTIONS, KINDS, looks_like_dtype
+from ...vm.diagnostic import NOWHERE, Note, Span
+from ...vm.dtypes import Bool, Codebook, DType, Float, Int, dtype
+from ...vm.expr import Binary, Const, Expr, Select, Var
+from ...vm.ir import Array, Shared, Value
+from ...vm.layout.relation import Layout
+from ...vm.layout.storage import Packing, Tiled, default_planes
+from ...vm.vocabulary import CONSTANTS, FUNCTIONS, KINDS, looks_like_dtype
 
 
 @dataclass(frozen=True)

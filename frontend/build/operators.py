@@ -7,15 +7,15 @@ import operator
 from collections.abc import Callable
 from typing import cast
 
-from ..vm import expr as ex
-from ..vm import ops
-from ..vm.diagnostic import Span
-from ..vm.expr import Const, Expr
-from ..vm.ir import Value
-from ..vm.ops.elementwise import BinaryKind, UnaryKind
-from .build_block import Builder
-from .build_scope import DTYPES, EXPRS, Entity, Mistake, describe
-from .build_values import as_expr, as_tile, is_scalar, level, tile_like
+from ...vm import expr as ex
+from ...vm import ops
+from ...vm.diagnostic import Span
+from ...vm.expr import Const, Expr
+from ...vm.ir import Value
+from ...vm.ops.elementwise import BinaryKind, UnaryKind
+from .block import Builder
+from .scope import DTYPES, EXPRS, Entity, Mistake, describe
+from .values import as_expr, as_tile, is_scalar, level, tile_like
 
 SIGNS: dict[str, BinaryKind] = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "&": "and", "|": "or", "^": "xor",

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 
-from ..vm.diagnostic import NOWHERE, Problems, Span
-from ..vm.dtypes import DTypeError
-from ..vm.expr import Expr, ExprError, Var
-from ..vm.ir import Let, Op, Statement, TileType, TypeRuleError, Value
-from ..vm.layout.relation import LayoutError
-from ..vm.layout.storage import StorageError
-from .build_scope import Mistake, Scope
+from ...vm.diagnostic import NOWHERE, Problems, Span
+from ...vm.dtypes import DTypeError
+from ...vm.expr import Expr, ExprError, Var
+from ...vm.ir import Let, Op, Statement, TileType, TypeRuleError, Value
+from ...vm.layout.relation import LayoutError
+from ...vm.layout.storage import StorageError
+from .scope import Mistake, Scope
 
 MAX_STATEMENTS = 20_000
 MAX_ELEMENTS = 1 << 20

@@ -1,6 +1,6 @@
 """Calls: which function, and which argument goes where.
 
-A function is a row of data (`Function`) and a Python function over its `Arguments`; `build_functions.py` lists them.
+A function is a row of data (`Function`) and a Python function over its `Arguments`; `functions.py` lists them.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ..vm.diagnostic import Span
-from ..vm.dtypes import DType
-from ..vm.expr import Expr
-from ..vm.ir import Array, Shared, Value
-from ..vm.layout.relation import Layout
-from . import syntax
-from .build_block import Builder
-from .build_scope import Entity, Mistake, Nothing
-from .build_values import (
+from ...vm.diagnostic import Span
+from ...vm.dtypes import DType
+from ...vm.expr import Expr
+from ...vm.ir import Array, Shared, Value
+from ...vm.layout.relation import Layout
+from .. import syntax
+from .block import Builder
+from .scope import Entity, Mistake, Nothing
+from .values import (
     as_constant,
     as_dtype,
     as_expr,
@@ -137,7 +137,7 @@ def call(node: syntax.Call, b: Builder, evaluate: Evaluate) -> Entity:
 
 
 def _function(node: syntax.Call, b: Builder) -> Function:
-    from .build_functions import FUNCTIONS  # late: the functions evaluate, and expressions call functions
+    from .functions import FUNCTIONS  # late: the functions evaluate, and expressions call functions
 
     target = node.function
     if not isinstance(target, syntax.Name):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ..vm import expr as ex
-from ..vm import ops
-from ..vm.expr import Const
-from ..vm.ir import Array, Shared, Value
-from . import syntax
-from .build_block import Builder
-from .build_calls import call
-from .build_grid import grid_ranges
-from .build_operators import binary, compare, truth, unary
-from .build_scope import DTYPES, Entity, Mistake, Nothing, describe
-from .build_values import as_expr, is_scalar
-from .syntax import Expression
+from ...vm import expr as ex
+from ...vm import ops
+from ...vm.expr import Const
+from ...vm.ir import Array, Shared, Value
+from .. import syntax
+from .block import Builder
+from .calls import call
+from .grid import grid_ranges
+from .operators import binary, compare, truth, unary
+from .scope import DTYPES, Entity, Mistake, Nothing, describe
+from .values import as_expr, is_scalar
+from ..syntax import Expression
 
 
 def evaluate(node: Expression, b: Builder) -> Entity:

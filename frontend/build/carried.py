@@ -6,12 +6,12 @@ the program computes, a float an f32 scalar tile.
 
 from __future__ import annotations
 
-from ..vm.diagnostic import NOWHERE, Note, Span
-from ..vm.expr import Const, Var
-from ..vm.ir import Binding, Bound, Value
-from .build_block import Builder
-from .build_scope import EXPRS, Entity, Mistake, describe
-from .build_values import F32, tile_like
+from ...vm.diagnostic import NOWHERE, Note, Span
+from ...vm.expr import Const, Var
+from ...vm.ir import Binding, Bound, Value
+from .block import Builder
+from .scope import EXPRS, Entity, Mistake, describe
+from .values import F32, tile_like
 
 
 def bound_value(entity: Entity, b: Builder, name: str, span: Span) -> Bound:

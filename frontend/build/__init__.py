@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ..vm.ir import Program
-from . import syntax
-from .build_block import Builder, TooLarge
-from .build_parameters import ParameterValue, defaults, tunables
-from .build_signature import Signature, read_signature
-from .build_statements import build_body
+from ...vm.ir import Program
+from .. import syntax
+from .block import Builder, TooLarge
+from .parameters import ParameterValue, defaults, tunables
+from .signature import Signature, read_signature
+from .statements import build_body
 
 __all__ = ["ParameterValue", "build", "defaults", "tunables"]
 
