@@ -6,7 +6,7 @@ added to and for the scopes inside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -69,7 +69,7 @@ class Builder:
         self.lanes = lanes
         self.table_bits = table_bits
         self._bodies: list[list[Statement]] = [[]]
-        self._seen: list[dict[Operation, Reg]] = [{}]
+        self._seen: list[dict[Hashable, Reg]] = [{}]
         self._known: dict[Reg, Known] = {}
 
     @property
@@ -89,7 +89,9 @@ class Builder:
             array = array[:1]
         elif varying and array.size == 1:
             array = array[np.zeros(self.lanes, np.int64)]
-        result = self._pure(Constant(type, tuple(array.tolist())), type, array.size == 1 and not varying)
+        uniform = array.size == 1 and not varying
+        key = ("constant", type, uniform, array.tobytes())  # by bits: -0.0 == 0.0, and NaN is not itself
+        result = self._pure(Constant(type, tuple(array.tolist())), type, uniform, key)
         self._known[result] = array
         return result
 
@@ -150,12 +152,13 @@ class Builder:
                         return self.constant(result, 0)
         return None
 
-    def _pure(self, op: Operation, type: Type, uniform: bool) -> Reg:
+    def _pure(self, op: Operation, type: Type, uniform: bool, key: Hashable = None) -> Reg:
+        key = op if key is None else key
         for seen in reversed(self._seen):
-            if op in seen:
-                return seen[op]
+            if key in seen:
+                return seen[key]
         result = Reg(type, uniform)
-        self._seen[-1][op] = result
+        self._seen[-1][key] = result
         self._bodies[-1].append(Let((result,), op))
         return result
 
@@ -285,7 +288,8 @@ def _divide(x: Known, y: Known, remainder: bool) -> NDArray[np.int64]:
     out = []
     for a, b in ((int(p), int(q)) for p, q in pairs):
         quotient = 0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
-        out.append((0 if b == 0 else a - quotient * b) if remainder else quotient)
+        exact = (0 if b == 0 else a - quotient * b) if remainder else quotient
+        out.append((exact + 2**63) % 2**64 - 2**63)  # the least integer divided by -1 is itself again
     return np.array(out, np.int64)
 
 
