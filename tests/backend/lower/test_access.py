@@ -151,7 +151,7 @@ def _bytes(window: Window, env: Mapping[Var, int], size: int) -> np.ndarray:  # 
     return places
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(windows())
 def test_claims_hold_for_every_value(given_: tuple[Space, Window]) -> None:
     space, window = given_

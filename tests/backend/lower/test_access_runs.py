@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bitwright.tests.backend.lower.random_access import NARROW, moves, scatters, streams
 from bitwright.tests.backend.lower.three_ways import Case, agree
 
-quick = settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-slow = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slow = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @quick
@@ -47,7 +44,7 @@ def test_stores_anywhere(case: Case) -> None:
     "cases", [moves(), moves(NARROW), streams(), scatters()], ids=["wide", "narrow", "streams", "scatters"]
 )
 @pytest.mark.parametrize("name", ["cpu", "cpu:x86-64-v3"])
-def test_native_code_agrees(cases, name: str) -> None:  # type: ignore[no-untyped-def]  # a strategy
+def test_native_code_agrees(cases: st.SearchStrategy[Case], name: str) -> None:
     @slow
     @given(cases)
     def run(case: Case) -> None:

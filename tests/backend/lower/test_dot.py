@@ -68,13 +68,13 @@ def products(draw: st.DrawFn, kinds: tuple[tuple[str, str], ...]) -> Case:
     return _case(draw(st.sampled_from(kinds)), (m, k, n), (chosen[0], chosen[1], chosen[2]), seed, turned)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(products(INTEGERS))
 def test_products_of_integers_are_exact(case: Case) -> None:
     agree(case)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(products(FLOATS))
 def test_products_of_floats_are_within_their_bound(case: Case) -> None:
     agree(case)

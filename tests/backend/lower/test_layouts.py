@@ -13,8 +13,8 @@ from bitwright.tests.backend.lower.three_ways import Case, agree
 from bitwright.vm.layout.spread import distribute_flat
 from bitwright.vm.layout.views import reshape
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-slow = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slow = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @quick

@@ -67,13 +67,13 @@ def reductions(draw: st.DrawFn, kinds: tuple[str, ...], names: tuple[str, ...]) 
     return _case(kind, shape, layout, names, x)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(reductions(SUMS, ("sum",)))
 def test_sums(case: Case) -> None:
     agree(case)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(reductions(EXTREMES, ("max", "min")))
 def test_extremes(case: Case) -> None:
     agree(case)
