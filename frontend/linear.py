@@ -87,7 +87,7 @@ def linear_kernel(
     element: str | DType, group: int = 128, m: int = 1, activations: Activations = "f32",
     target: str = "cpu", zero_point: bool | None = None, n: int = 4096, k: int = 4096,
 ) -> Kernel:  # fmt: skip
-    """The kernel that `linear` runs for `m` rows at a time (1, 2, 4 or 8) and weights [n, k] of this element type.
+    """The kernel that `linear` runs for `m` rows at a time (1, 2, 4 or 6) and weights [n, k] of this element type.
 
     To look at (`.source("asm")`, `.report()`) or to call by hand; its arguments are those of `library/linear.bw`.  It
     serves any n of the same width of tile: narrow up to the target's lanes, wide above.

@@ -21,7 +21,7 @@ __all__ = ["ROWS", "Activations", "LinearError", "Prepared", "Shape", "padded", 
 Product = Literal["f32", "bf16", "int8"]
 
 TABLE_BITS = 6  # widest codes that few permutes look up
-ROWS = (8, 4, 2, 1)  # rows that one pass over the weights serves: sums for 8 x 4 vectors still fit 32 registers
+ROWS = (6, 4, 2, 1)  # that one pass over the weights serves: the sums of 6 rows x 4 vectors leave 8 registers of 32
 
 
 @lru_cache(maxsize=16)
