@@ -55,9 +55,10 @@ def test_every_element_type(format: Format, shape: tuple[int, int], m: int) -> N
 
 @pytest.mark.parametrize("zero", [None, "int", "float", "min"])
 @pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("m", [1, 3])
-def test_groups_zero_points_and_rows(group: int | None, zero: ZeroKind | None, m: int) -> None:
-    check(random_tensor(Format(dtype("u3"), group, dtype("f16"), zero), 7, 300), m)
+def test_groups_and_zero_points(group: int | None, zero: ZeroKind | None) -> None:
+    q = random_tensor(Format(dtype("u3"), group, dtype("f16"), zero), 7, 300)
+    check(q, 1)
+    check(q, 3)
 
 
 @pytest.mark.parametrize("zero", [None, "int", "float", "min"])
@@ -71,12 +72,12 @@ def test_any_number_of_columns(shape: tuple[int, int], with_bias: bool) -> None:
     check(random_tensor("u5:g128:f16+zero", *shape), 1, with_bias)
 
 
-@pytest.mark.parametrize("element", ["u1", "u2", "i3", "u4", "u6", "i7", "u8", "nf4", "f6e3m2", "f8e4m3fn"])
+@pytest.mark.parametrize("element", ["u1", "i3", "u4", "u6", "nf4", "f8e4m3fn"])
 def test_wide_tiles_of_every_width(element: str) -> None:
     check(random_tensor(f"{element}:g32:f16+min", 100, 200), 1)
 
 
-@pytest.mark.parametrize("m", [2, 4, 6, 17])
+@pytest.mark.parametrize("m", [2, 17])
 def test_several_rows_share_a_wide_tile(m: int) -> None:
     check(random_tensor("u4:g32:f16+zero", 100, 96), m, with_bias=True)
 
@@ -86,8 +87,9 @@ def test_groups_of_any_length(group: int) -> None:
     check(random_tensor(f"i3:g{group}:f32+fzero", 5, 611), 1)
 
 
-@pytest.mark.parametrize("scale", SCALE_TYPES)
-@pytest.mark.parametrize("zero", [None, "min"])
+@pytest.mark.parametrize(
+    ("scale", "zero"), [*((s, None) for s in SCALE_TYPES), *((s, "min") for s in ("f32", "f16", "bf16"))]
+)
 def test_every_type_of_scales(scale: str, zero: ZeroKind | None) -> None:
     check(random_tensor(Format(dtype("u4"), 32, dtype(scale), zero), 3, 64), 1)
 

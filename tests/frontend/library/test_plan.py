@@ -19,7 +19,7 @@ from bitwright.vm.dtypes import NAMED, Codebook, DType, Int, codebook, dtype
 from bitwright.vm.formats import Format
 
 SMALL = [kind for kind in NAMED.values() if kind.bits <= 8 and kind.name != "bool"]
-NARROW = ("cpu", "cpu:x86-64-v3", "cpu:baseline")
+NARROW = ("cpu:x86-64-v3", "cpu:baseline")
 HERE = target("cpu")
 
 
