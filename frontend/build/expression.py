@@ -9,13 +9,13 @@ from ...vm import ops
 from ...vm.expr import Const
 from ...vm.ir import Array, Shared, Value
 from .. import syntax
+from ..syntax import Expression
 from .block import Builder
 from .calls import call
 from .grid import grid_ranges
 from .operators import binary, compare, truth, unary
 from .scope import DTYPES, Entity, Mistake, Nothing, describe
 from .values import as_expr, is_scalar
-from ..syntax import Expression
 
 
 def evaluate(node: Expression, b: Builder) -> Entity:
