@@ -14,6 +14,7 @@ from .pipeline import Compiled
 _LABEL = re.compile(r"^(\.?\w+):")
 _JUMP = re.compile(r"^\s+j\w+\s+(\.\w+)")
 _INSTRUCTION = re.compile(r"^\s+([a-z][\w.]*)")
+_SPILL = re.compile(r"^\s+vmov\w+\s+%[xyz]mm\d+, -?\w*\(%r[bs]p\)")
 _VECTOR = re.compile(r"%([xyz]mm)(\d+)")
 
 
@@ -23,7 +24,7 @@ def report(compiled: Compiled, code: bytes) -> dict[str, int | float]:
     object_bytes                   machine code and constants
     lanes, shared_memory_bytes     of one block
     vector_registers               distinct vector registers that the body uses
-    spills                         vector registers saved to the stack
+    spills                         instructions that save a vector register to the stack (x86)
     loop_instructions              instructions in the longest innermost loop
     loop_vector_instructions       those among them that work on vectors
     weights_per_iteration, instructions_per_weight, bytes_per_weight   of kernels that load a packed array
@@ -38,7 +39,7 @@ def report(compiled: Compiled, code: bytes) -> dict[str, int | float]:
         "lanes": compiled.function.lanes,
         "shared_memory_bytes": compiled.function.shared,
         "vector_registers": len({m.group(2) for line in body for m in _VECTOR.finditer(line)}),
-        "spills": sum(1 for line in body if "Spill" in line and _VECTOR.search(line)),
+        "spills": sum(1 for line in body if _SPILL.match(line)),
         "loop_instructions": sum(kinds.values()),
         "loop_vector_instructions": vector,
     }

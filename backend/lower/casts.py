@@ -49,6 +49,9 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
     c.tiles[result] = Tile(result.type, separate(out, target) if _coded(target) else out)
 
 
+ONE_PERMUTE = 5  # bits of an index into 32 words: two registers, one permute
+
+
 def _coded(target: DType) -> bool:
     """Whether a cast gives codes: they are what is stored, and their value is known where it is asked for."""
     return isinstance(target, Codebook) or (isinstance(target, Float) and target.name != "f32")
@@ -58,7 +61,10 @@ def _table(c: Context, tile: Tile, target: DType, op: Cast) -> bool:
     """Whether the cast is a table from codes to f32, or to codes, in a word each."""
     if not isinstance(tile.form, Packed) or isinstance(op.x.type.dtype, Bool) or op.rounding == "stochastic":
         return False
-    return op.x.type.dtype.bits <= c.b.table_bits and (_coded(target) or target.name == "f32")
+    source = op.x.type.dtype
+    if isinstance(source, Int) and target.name == "f32" and source.bits > ONE_PERMUTE:
+        return False  # to convert is one instruction, a larger table several
+    return source.bits <= c.b.table_bits and (_coded(target) or target.name == "f32")
 
 
 def _by_table(c: Context, result: Value, tile: Tile, op: Cast) -> None:
