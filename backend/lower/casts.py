@@ -19,7 +19,7 @@ from .context import Context
 from .decode import decode_table
 from .encode import encode
 from .swar import dense, extract, repack
-from .tile import Packed, Tile, matching, separate
+from .tile import Deferred, Packed, Tile, matching, separate
 from .whole import as_float, encode_integer, integer_to_integer
 
 
@@ -38,7 +38,10 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
             words = [c.b.lookup_bytes(codes, word) for word in bytes_]
             c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, 8)))
             return
-    if _table(c, tile, target, op):
+    if isinstance(tile.form, Packed) and source.bits <= 8 and target.name == "f32" and not isinstance(source, Bool):
+        c.tiles[result] = _deferred(c, result, tile, tile.form)
+        return
+    if _table(c, tile, op):
         _by_table(c, result, tile, op)
         return
     random = [None] * tile.registers if op.random is None else aligned(c, op.random, result)
@@ -57,14 +60,30 @@ def _coded(target: DType) -> bool:
     return isinstance(target, Codebook) or (isinstance(target, Float) and target.name != "f32")
 
 
-def _table(c: Context, tile: Tile, target: DType, op: Cast) -> bool:
-    """Whether the cast is a table from codes to f32, or to codes, in a word each."""
+def _table(c: Context, tile: Tile, op: Cast) -> bool:
+    """Whether the cast is a table from codes to codes, in a word each."""
     if not isinstance(tile.form, Packed) or isinstance(op.x.type.dtype, Bool) or op.rounding == "stochastic":
         return False
-    source = op.x.type.dtype
-    if isinstance(source, Int) and target.name == "f32" and source.bits > ONE_PERMUTE:
-        return False  # to convert is one instruction, a larger table several
-    return source.bits <= c.b.table_bits and (_coded(target) or target.name == "f32")
+    return op.x.type.dtype.bits <= c.b.table_bits and _coded(op.to)
+
+
+def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
+    """Every narrow value is an f32 as it is.  They are many for each word, so each is decoded where it is used."""
+    source, layout = tile.type.dtype, result.type.layout
+    assert layout is not None
+    match = matching(tile.layout, layout, len(tile.type.shape), c.lanes)
+    assert match is not None
+    # To convert an integer is one instruction, and a larger table several.
+    widest = min(ONE_PERMUTE, c.b.table_bits) if isinstance(source, Int) else c.b.table_bits
+
+    def make(b: Builder, register: int) -> Reg:
+        if source.bits <= widest:
+            code = extract(b, form.words, form.field(match[register]), loose=True)
+            return b.apply("float", b.lookup(decode_table(source), code))
+        value = tile.value(b, match[register])
+        return as_float(b, source, value, "rne") if isinstance(source, Int) else value
+
+    return Tile(result.type, Deferred(make))
 
 
 def _by_table(c: Context, result: Value, tile: Tile, op: Cast) -> None:
@@ -74,10 +93,6 @@ def _by_table(c: Context, result: Value, tile: Tile, op: Cast) -> None:
     match = matching(tile.layout, layout, len(tile.type.shape), c.lanes)
     assert match is not None
     loose = [extract(c.b, tile.form.words, tile.form.field(r), loose=True) for r in match]
-    if op.to.name == "f32":
-        table = decode_table(source)
-        c.define(result, tuple(c.b.apply("float", c.b.lookup(table, code)) for code in loose))
-        return
     codes = cast_table(source, op.to, op.rounding, op.overflow)
     c.tiles[result] = Tile(result.type, separate(tuple(c.b.lookup(codes, code) for code in loose), op.to))
 

@@ -78,8 +78,9 @@ def _paired(plan: Terms, count: int) -> bool:
 
 
 def _fused(c: Context, plan: Terms, a: Tile, b: Tile, sums: list[Reg]) -> None:
-    left, right = a.values(c.b), b.values(c.b)
     for k in range(plan.a.shape[1]):
+        left = {r: a.value(c.b, r) for r in dict.fromkeys(plan.a[:, k].tolist())}
+        right = {r: b.value(c.b, r) for r in dict.fromkeys(plan.b[:, k].tolist())}
         for r in range(len(sums)):
             sums[r] = c.b.apply("fma", left[plan.a[r, k]], right[plan.b[r, k]], sums[r])
 

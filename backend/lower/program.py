@@ -216,7 +216,7 @@ def lower_seen(c: Context, result: Value, op: Reshape | Transpose) -> None:
     if isinstance(tile.form, Packed):
         c.tiles[result] = Tile(result.type, Packed(tile.form.words, tile.form.positions[list(match)]))
     else:
-        c.define(result, tuple(tile.form[r] for r in match))
+        c.define(result, tuple(tile.value(c.b, r) for r in match))
 
 
 def _scalar(c: Context, op: Scalar) -> Reg:

@@ -1,12 +1,13 @@
 """How a tile lives in the registers of a lane.
 
-A lane holds `registers` elements of a tile.  They are kept in one of two forms: `values`, one register per element
-(f32 for floats and codebooks, i32 or i64 for integers, sign- or zero-extended, i1 for bool), or packed `words` with
-the position of every bit.  Each form is derived from the other where it is needed.
+A lane holds `registers` elements of a tile.  They are kept in one of three forms: `values`, one register per element
+(f32 for floats and codebooks, i32 or i64 for integers, sign- or zero-extended, i1 for bool); packed `words` with the
+position of every bit; or values that are yet to be computed.  Each form is derived from the others where it is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,11 +46,21 @@ def separate(codes: tuple[Reg, ...], dtype: DType) -> Packed:
 
 
 @dataclass(frozen=True, eq=False)
+class Deferred:
+    """Values that are computed where they are used, so that few of them are alive at a time.
+
+    `make` gives the value in a register; asked again in the same scope, the builder finds what is there already.
+    """
+
+    make: Callable[[Builder, int], Reg]
+
+
+@dataclass(frozen=True, eq=False)
 class Tile:
-    """A tile's elements in one lane, in either form."""
+    """A tile's elements in one lane, in one of the three forms."""
 
     type: TileType
-    form: tuple[Reg, ...] | Packed
+    form: tuple[Reg, ...] | Packed | Deferred
 
     @property
     def layout(self) -> Layout:
@@ -64,7 +75,7 @@ class Tile:
         """The element as a number."""
         if isinstance(self.form, Packed):
             return decode_field(b, self.type.dtype, self.form.words, self.form.field(register))
-        return self.form[register]
+        return self.form.make(b, register) if isinstance(self.form, Deferred) else self.form[register]
 
     def values(self, b: Builder) -> tuple[Reg, ...]:
         return tuple(self.value(b, r) for r in range(self.registers))
@@ -74,7 +85,7 @@ class Tile:
         if isinstance(self.form, Packed):
             field = self.form.field(register)
             return self.form.words[field[0] // 32] if self.form.clean else extract(b, self.form.words, field)
-        return encode_exact(b, self.type.dtype, self.form[register])
+        return encode_exact(b, self.type.dtype, self.value(b, register))
 
     def words(self, b: Builder, positions: Positions | None = None) -> tuple[Reg, ...]:
         """The codes packed densely in register order, or as `positions` says."""
