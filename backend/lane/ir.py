@@ -47,6 +47,7 @@ KINDS: dict[str, Kind] = {
         *(Kind(n, ("t", "t"), "t", ("i1", "i32", "i64")) for n in ("and", "or", "xor")),
         *(Kind(n, ("t", "t"), "i1", _INT) for n in ("eq", "ne", "slt", "sle", "ult", "ule")),
         Kind("mulhi", ("i32", "i32"), "i32"),  # the high word of the unsigned product
+        Kind("choose", ("i32", "i32", "i32"), "i32"),  # bits of the second where the first has ones, else of the third
         # f32 rounds to nearest even and keeps subnormals; min and max propagate NaN
         *(Kind(n, ("f32", "f32"), "f32") for n in ("fadd", "fsub", "fmul", "fdiv", "fmin", "fmax")),
         Kind("fma", ("f32", "f32", "f32"), "f32"),

@@ -140,6 +140,7 @@ MEANINGS: dict[str, Callable[..., Lanes]] = {
     "eq": np.equal, "ne": np.not_equal, "slt": np.less, "sle": np.less_equal,
     "ult": lambda x, y: unsigned(x) < unsigned(y), "ule": lambda x, y: unsigned(x) <= unsigned(y),
     "mulhi": _mulhi,
+    "choose": lambda mask, x, y: (mask & x) | (~mask & y),
     "fadd": np.add, "fsub": np.subtract, "fmul": np.multiply, "fdiv": np.divide,
     "fmin": _extreme(np.less, True), "fmax": _extreme(np.greater, False), "fma": fma32,
     "fneg": np.negative, "fabs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "rint": np.rint,

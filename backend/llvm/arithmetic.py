@@ -6,6 +6,7 @@ from ..target import Target
 from . import elementary
 from .code import BITS, Code, Operand, splat
 from .floats import fma, half_to_single, saturating, single_to_half
+from .shuffle import pieces
 
 __all__ = ["apply_kind"]
 
@@ -53,11 +54,24 @@ def apply_kind(code: Code, target: Target, kind: str, operands: list[Operand]) -
             return code.fneg(x)
         case "mulhi":
             return _mulhi(code, x, operands[1])
+        case "choose":
+            return _choose(code, target, *operands)
         case "f16tof32":
             return half_to_single(code, target, x)
         case "f32tof16":
             return single_to_half(code, target, x)
     return elementary.FUNCTIONS[kind](code, target, x)
+
+
+def _choose(code: Code, target: Target, mask: Operand, x: Operand, y: Operand) -> Operand:
+    """One instruction on AVX-512; written with and, andn and or, LLVM makes two of it."""
+    if mask.lanes and target.has("avx512f"):
+        table = Operand("i32", 0, "202")  # for mask, x, y = 111 down to 000: 1 1 0 0 1 0 1 0
+        name = "llvm.x86.avx512.pternlog.d.512"
+        return pieces(code, [mask, x, y], 16, lambda abc: code.call(name, "i32", 16, *abc, table))
+    ones = splat(-1, mask.element, mask.lanes)
+    kept, rest = code.binary("and", mask, x), code.binary("and", code.binary("xor", mask, ones), y)
+    return code.binary("or", kept, rest)
 
 
 def _mulhi(code: Code, x: Operand, y: Operand) -> Operand:

@@ -78,7 +78,8 @@ def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
 
     def make(b: Builder, register: int) -> Reg:
         if source.bits <= widest:
-            code = extract(b, form.words, form.field(match[register]), loose=True)
+            # Larger tables keep so many registers busy that a code without its mask makes LLVM spill (measured).
+            code = extract(b, form.words, form.field(match[register]), loose=source.bits <= ONE_PERMUTE)
             return b.apply("float", b.lookup(decode_table(source), code))
         value = tile.value(b, match[register])
         return as_float(b, source, value, "rne") if isinstance(source, Int) else value

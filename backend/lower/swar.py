@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..lane.build import Builder
 from ..lane.ir import Reg
 
+EVERY = (1 << 32) - 1  # all bits of a word
 Positions = NDArray[np.int64]  # [registers, bits]: where each bit of each element is in the lane's string of words
 
 
@@ -42,19 +43,31 @@ def _travel(b: Builder, word: Reg, distance: int, mask: int) -> Reg:
         word = b.apply("shl", word, b.i32(distance))
     elif distance < 0:
         word = b.apply("lshr", word, b.i32(-distance))
-    arriving = ((1 << 32) - 1 >> -distance) if distance < 0 else ((1 << 32) - 1 << distance) & ((1 << 32) - 1)
-    return word if mask == arriving else b.apply("and", word, b.i32(mask))
+    arriving = _arriving(distance)
+    return word if mask & arriving == arriving else b.apply("and", word, b.i32(mask))
 
 
 def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool = False) -> Reg:
     """The code at the positions `field`, zero-extended to a word of its own; `loose`: above it may be anything.
 
-    A table of 2^n entries looks at n bits only, so that a loose code that lies in one piece needs no mask.
+    A table of 2^n entries looks at n bits only, so that a loose code in one piece needs no mask, and one in two pieces
+    only a choice between two words.
     """
-    straight = all(p == field[0] + i for i, p in enumerate(field))
-    if loose and straight and field[0] // 32 == field[-1] // 32:
-        return b.apply("lshr", words[field[0] // 32], b.i32(field[0] % 32))
+    if loose and len(parts := _parts(field)) <= 2:
+        low, *high = (_travel(b, words[word], distance, EVERY) for word, distance in parts)
+        return b.apply("choose", b.i32((1 << _low_bits(field)) - 1), low, high[0]) if high else low
     return move(b, words, zip(field, range(len(field)), strict=True))
+
+
+def _parts(field: Sequence[int]) -> list[tuple[int, int]]:
+    """(word, distance) of the pieces in which a code lies, its lowest bits first."""
+    return list(dict.fromkeys((p // 32, to - p % 32) for to, p in enumerate(field)))
+
+
+def _low_bits(field: Sequence[int]) -> int:
+    """How many of the lowest bits travel together."""
+    first = _parts(field)[0]
+    return next(to for to, p in enumerate(field) if (p // 32, to - p % 32) != first)
 
 
 def repack(b: Builder, words: Sequence[Reg], positions: Positions, container: int) -> list[Reg]:
@@ -94,5 +107,4 @@ def _combine(b: Builder, codes: Sequence[Reg], moves: list[tuple[int, int]], cle
 
 def _arriving(distance: int) -> int:
     """The mask that keeps every bit which a shift by `distance` leaves."""
-    every = (1 << 32) - 1
-    return every >> -distance if distance < 0 else (every << distance) & every
+    return EVERY >> -distance if distance < 0 else (EVERY << distance) & EVERY

@@ -65,6 +65,9 @@ def test_integers(kind: str, bits: int, data: st.DataObject) -> None:
 @given(st.integers(-(2**31), 2**31 - 1), st.integers(-(2**31), 2**31 - 1), st.integers(0, 31))
 def test_words(x: int, y: int, n: int) -> None:
     assert run("mulhi", x, y, type="i32") == wrap((x % 2**32) * (y % 2**32) >> 32, 32)
+    bits = ((x >> i if n >> (i % 5) & 1 else y >> i) & 1 for i in range(32))
+    mask = sum((n >> (i % 5) & 1) << i for i in range(32))
+    assert run("choose", wrap(mask, 32), x, y, type="i32") == wrap(sum(bit << i for i, bit in enumerate(bits)), 32)
     assert run("shl", x, n, type="i32") == wrap(x << n, 32)
     assert run("lshr", x, n, type="i32") == wrap((x % 2**32) >> n, 32)
     assert run("ashr", x, n, type="i32") == x >> n
