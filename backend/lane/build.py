@@ -46,9 +46,6 @@ from .ir import (
 )  # fmt: skip
 
 Known = NDArray[np.int64] | NDArray[np.float32]
-PURE = (
-    Apply | Constant | Slot | FloatSlot | Block | SharedAddress | Shuffle | First | Vote | Lookup | LookupBytes | Atom
-)
 WIDTH = {"i1": 1, "i32": 32, "i64": 64}
 
 

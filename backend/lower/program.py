@@ -10,7 +10,7 @@ import numpy as np
 
 from ...vm.dtypes import Bool, Int
 from ...vm.expr import Expr, Var, const
-from ...vm.ir import Array, Binding, Bound, For, If, Let, Program, Statement, Value, While
+from ...vm.ir import Array, Binding, Bound, Carried, For, If, Let, Program, Statement, Value, While
 from ...vm.layout.spread import cover
 from ...vm.ops import (
     Assert,
@@ -286,11 +286,6 @@ Turn = Callable[[Reg, list[Reg]], list[Reg]]
 """Lowers one iteration: from the counter and the carried registers to their next values."""
 
 
-def _registers_of(c: Context, x: Bound) -> list[Reg]:
-    """The registers by which a value or scalar goes round a loop."""
-    return list(c.tile(x).values(c.b)) if isinstance(x, Value) else [c.index(x)]
-
-
 def _bind(c: Context, x: Binding, registers: list[Reg]) -> None:
     if isinstance(x, Value):
         c.define(x, tuple(registers))
@@ -314,10 +309,19 @@ def _spread(c: Context, x: Bound, like: Binding) -> list[Reg]:
     return list(converted(c, c.tile(x), like).values(c.b))
 
 
-def _lower_for(c: Context, s: For) -> None:
-    before = [r for x in s.carried for r in _spread(c, x.before, x.inside)]
-    uniform = [not isinstance(x.inside, Value) for x in s.carried for _ in range(len(_spread(c, x.before, x.inside)))]
+def _entering(c: Context, carried: tuple[Carried, ...]) -> tuple[list[Reg], list[bool]]:
+    """The registers that enter a loop, and of each whether it is uniform: scalars are, tiles may stop to be."""
+    before: list[Reg] = []
+    uniform: list[bool] = []
+    for x in carried:
+        registers = _spread(c, x.before, x.inside)
+        before += registers
+        uniform += [not isinstance(x.inside, Value)] * len(registers)
+    return before, uniform
 
+
+def _lower_for(c: Context, s: For) -> None:
+    before, uniform = _entering(c, s.carried)
     c.last[s.var] = s.start + (s.stop - s.start - 1) // s.step * s.step
     c.steps[s.var] = s.step
 
@@ -357,8 +361,7 @@ def _unrolled(c: Context, s: For, once: Turn, before: list[Reg], uniform: list[b
 
 
 def _lower_while(c: Context, s: While) -> None:
-    before = [r for x in s.carried for r in _spread(c, x.before, x.inside)]
-    uniform = [not isinstance(x.inside, Value) for x in s.carried for _ in range(len(_spread(c, x.before, x.inside)))]
+    before, uniform = _entering(c, s.carried)
 
     def head(registers: list[Reg]) -> Reg:
         _split(c, [x.inside for x in s.carried], registers)

@@ -24,27 +24,38 @@ def dense(registers: int, bits: int) -> Positions:
     return np.arange(registers * bits, dtype=np.int64).reshape(registers, bits)
 
 
-def move(b: Builder, words: Sequence[Reg], moves: Iterable[tuple[int, int]]) -> Reg:
-    """The word in which bit `to` is bit `from` of the string `words`, for each (from, to); all other bits are 0."""
-    groups: dict[tuple[int, int], int] = {}
-    for source, to in moves:
-        key = (source // 32, to - source % 32)
-        groups[key] = groups.get(key, 0) | 1 << to
+def move(b: Builder, words: Sequence[Reg], moves: Iterable[tuple[int, int]], clean: int = 32) -> Reg:
+    """The word in which bit `to` is bit `from` of the string `words`, for each (from, to); all other bits are 0.
+
+    `clean`: of each source word, the bits from this one on are 0 already.
+    """
     result: Reg | None = None
-    for (word, distance), mask in groups.items():
-        term = _travel(b, words[word], distance, mask)
+    for (word, distance), mask in _grouped(moves).items():
+        term = _shifted(b, words[word], distance)
+        if mask != _arriving(distance, clean):
+            term = b.apply("and", term, b.i32(mask))
         result = term if result is None else b.apply("or", result, term)
     return b.i32(0) if result is None else result
 
 
-def _travel(b: Builder, word: Reg, distance: int, mask: int) -> Reg:
-    """The bits of `mask` of the word shifted left by `distance` (right if negative)."""
-    if distance > 0:
-        word = b.apply("shl", word, b.i32(distance))
-    elif distance < 0:
-        word = b.apply("lshr", word, b.i32(-distance))
-    arriving = _arriving(distance)
-    return word if mask & arriving == arriving else b.apply("and", word, b.i32(mask))
+def _grouped(moves: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """For each source word and distance to the left: the mask of where the bits arrive that travel so."""
+    groups: dict[tuple[int, int], int] = {}
+    for source, to in moves:
+        key = (source // 32, to - source % 32)
+        groups[key] = groups.get(key, 0) | 1 << to
+    return groups
+
+
+def _shifted(b: Builder, word: Reg, distance: int) -> Reg:
+    """The word shifted left by `distance` (right if negative)."""
+    return b.apply("shl" if distance > 0 else "lshr", word, b.i32(abs(distance)))
+
+
+def _arriving(distance: int, clean: int) -> int:
+    """Where the lowest `clean` bits of a word are after a shift by `distance`."""
+    bits = (1 << clean) - 1
+    return bits >> -distance if distance < 0 else (bits << distance) & EVERY
 
 
 def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool = False) -> Reg:
@@ -53,21 +64,12 @@ def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool 
     A table of 2^n entries looks at n bits only, so that a loose code in one piece needs no mask, and one in two pieces
     only a choice between two words.
     """
-    if loose and len(parts := _parts(field)) <= 2:
-        low, *high = (_travel(b, words[word], distance, EVERY) for word, distance in parts)
-        return b.apply("choose", b.i32((1 << _low_bits(field)) - 1), low, high[0]) if high else low
-    return move(b, words, zip(field, range(len(field)), strict=True))
-
-
-def _parts(field: Sequence[int]) -> list[tuple[int, int]]:
-    """(word, distance) of the pieces in which a code lies, its lowest bits first."""
-    return list(dict.fromkeys((p // 32, to - p % 32) for to, p in enumerate(field)))
-
-
-def _low_bits(field: Sequence[int]) -> int:
-    """How many of the lowest bits travel together."""
-    first = _parts(field)[0]
-    return next(to for to, p in enumerate(field) if (p // 32, to - p % 32) != first)
+    moves = list(zip(field, range(len(field)), strict=True))
+    pieces = _grouped(moves)
+    if not loose or len(pieces) > 2:
+        return move(b, words, moves)
+    low, *high = (_shifted(b, words[word], distance) for word, distance in pieces)
+    return b.apply("choose", b.i32(next(iter(pieces.values()))), low, high[0]) if high else low
 
 
 def repack(b: Builder, words: Sequence[Reg], positions: Positions, container: int) -> list[Reg]:
@@ -87,24 +89,4 @@ def insert(b: Builder, codes: Sequence[Reg], positions: Positions, words: int) -
     for register, field in enumerate(positions.tolist()):
         for bit, place in enumerate(field):
             moves[place // 32].append((register * 32 + bit, place % 32))
-    clean = positions.shape[1]
-    return [_combine(b, codes, group, clean) for group in moves]
-
-
-def _combine(b: Builder, codes: Sequence[Reg], moves: list[tuple[int, int]], clean: int) -> Reg:
-    groups: dict[tuple[int, int], int] = {}
-    for source, to in moves:
-        key = (source // 32, to - source % 32)
-        groups[key] = groups.get(key, 0) | 1 << to
-    result: Reg | None = None
-    for (register, distance), mask in groups.items():
-        full = (1 << clean) - 1
-        whole = (full << distance if distance >= 0 else full >> -distance) & 0xFFFFFFFF
-        term = _travel(b, codes[register], distance, mask if mask != whole else _arriving(distance))
-        result = term if result is None else b.apply("or", result, term)
-    return b.i32(0) if result is None else result
-
-
-def _arriving(distance: int) -> int:
-    """The mask that keeps every bit which a shift by `distance` leaves."""
-    return EVERY >> -distance if distance < 0 else (EVERY << distance) & EVERY
+    return [move(b, codes, group, clean=positions.shape[1]) for group in moves]
