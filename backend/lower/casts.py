@@ -16,6 +16,7 @@ from ..lane.ir import Reg
 from .arithmetic import aligned
 from .codebook import encode_whole_codebook
 from .context import Context
+from .convert import in_order
 from .decode import decode_table
 from .encode import encode
 from .swar import dense, extract, repack
@@ -170,7 +171,7 @@ def _from_float(b: Builder, target: DType, x: Reg, rounding: Rounding, overflow:
 
 
 def lower_view(c: Context, result: Value, op: View) -> None:
-    b, tile, new = c.b, c.tile(op.x), op.dtype.bits
+    b, tile, new = c.b, in_order(c, op, op.x), op.dtype.bits
     layout = result.type.layout
     assert layout is not None
     if op.x.type.dtype.bits == 64:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...vm.ir import Value
 from ...vm.layout.relation import Layout
+from ...vm.layout.spread import cover
+from ...vm.ops import Store, View
 from ..lane.ir import Reg
 from .context import Context
 from .tile import Packed, Tile, coordinates, matching
@@ -15,9 +19,19 @@ def lower_convert(c: Context, result: Value, source: Value) -> None:
     c.tiles[result] = converted(c, c.tile(source), result)
 
 
+def in_order(c: Context, op: Store | View, operand: Value) -> Tile:
+    """The operand with its registers in the order that the instruction asks for; it is on the right lanes already."""
+    tile = c.tile(operand)
+    wanted = op.layouts(c.lanes, None, (tile.layout,)).operands[0]
+    assert wanted is not None
+    return converted(c, tile, Value(operand.name, replace(tile.type, layout=cover(wanted, c.lanes))))
+
+
 def converted(c: Context, tile: Tile, result: Value) -> Tile:
     kind = result.type
     assert kind.layout is not None
+    if kind.layout == tile.layout:
+        return tile
     rank = len(kind.shape)
     match = matching(tile.layout, kind.layout, rank, c.lanes)
     if match is not None and isinstance(tile.form, Packed):

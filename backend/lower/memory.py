@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ...vm.dtypes import Bool, DType
 from ...vm.expr import Expr, ceildiv, const, lt, modular
 from ...vm.ir import Array, Memory, TileType, Value
 from ...vm.layout.relation import Layout
-from ...vm.layout.spread import cover, distribute
+from ...vm.layout.spread import distribute
 from ...vm.ops import CopyAsync, Load, Store
 from ..lane.ir import Read, Reg, Write
 from .access import Window, element_bits, owners, promised, read_fields, write_fields
 from .context import Context
-from .convert import converted
+from .convert import in_order
 from .decode import decode
 from .swar import dense, insert
 from .tile import Packed, Tile, coordinates
@@ -201,7 +199,7 @@ def _insert(
 
 
 def lower_store(c: Context, op: Store) -> None:
-    tile = _ordered(c, op)
+    tile = in_order(c, op, op.value)
     kind = tile.type
     if isinstance(op.target, Array) and op.target.storage is not None:
         _store_tiles(c, op.target, op.at, tile)
@@ -217,17 +215,6 @@ def lower_store(c: Context, op: Store) -> None:
         write_fields(window, bits, list(tile.words(c.b)), pack, mine)
         return
     write_fields(window, bits, [tile.code(c.b, r) for r in range(tile.registers)], 1, mine)
-
-
-def _ordered(c: Context, op: Store) -> Tile:
-    """The tile with its registers in the order that the store asks for; they are on the right lanes already."""
-    tile = c.tile(op.value)
-    wanted = op.layouts(c.lanes, None, (tile.layout,)).operands[0]
-    assert wanted is not None
-    wanted = cover(wanted, c.lanes)
-    if wanted == tile.layout:
-        return tile
-    return converted(c, tile, Value(op.value.name, replace(tile.type, layout=wanted)))
 
 
 def _same_in_runs(owner: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], pack: int) -> bool:

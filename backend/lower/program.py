@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from ...vm.dtypes import Bool, Int
 from ...vm.expr import Expr, Var, const
 from ...vm.ir import Array, Binding, Bound, Carried, For, If, Let, Program, Statement, Value, While
-from ...vm.layout.spread import cover
 from ...vm.ops import (
     Assert,
     Barrier,
@@ -166,7 +164,7 @@ def _lower_value(
         case Expand():
             c.define(result, tuple(aligned(c, op.x, result)))
         case View():
-            lower_view(c, result, _in_order(c, op))
+            lower_view(c, result, op)
         case Convert():
             lower_convert(c, result, op.x)
         case Unary():
@@ -190,19 +188,6 @@ def _lower_value(
 def _registers(value: Value) -> int:
     assert value.type.layout is not None
     return value.type.layout.size("reg")
-
-
-def _in_order(c: Context, op: View) -> View:
-    """The view with its operand's registers in the order of its bits; they are on the right lanes already."""
-    tile = c.tile(op.x)
-    wanted = op.layouts(c.lanes, None, (tile.layout,)).operands[0]
-    assert wanted is not None
-    wanted = cover(wanted, c.lanes)
-    if wanted == tile.layout:
-        return op
-    ordered = Value(op.x.name, replace(tile.type, layout=wanted))
-    lower_convert(c, ordered, op.x)
-    return replace(op, x=ordered)
 
 
 def lower_seen(c: Context, result: Value, op: Reshape | Transpose) -> None:
