@@ -1,12 +1,15 @@
 """The processor names that LLVM 22 knows, per architecture: what may follow ``cpu:`` in a target's name.
 
 LLVM takes an unknown name with a warning and then compiles for the oldest processor, so names are checked here first.
-Names of 32-bit x86 processors, and LLVM's second spellings with underscores, are left out.
+Names of 32-bit x86 processors, and LLVM's second spellings with underscores, are left out; no name is in both lists.
 """
 
 from __future__ import annotations
 
-__all__ = ["ARM_NAMES", "X86_NAMES"]
+__all__ = ["ARM_NAMES", "ARM_OLDEST", "X86_NAMES", "X86_OLDEST"]
+
+X86_OLDEST = "x86-64"
+ARM_OLDEST = "generic"  # LLVM's word; in a target's name it is aarch64, since it does not say of what it is generic
 
 _X86 = """
 x86-64 x86-64-v2 x86-64-v3 x86-64-v4
@@ -21,7 +24,7 @@ bdver1 bdver2 bdver3 bdver4 znver1 znver2 znver3 znver4 znver5
 X86_NAMES: tuple[str, ...] = tuple(_X86.split())
 
 _ARM = """
-generic a64fx ampere1 ampere1a ampere1b ampere1c carmel cobalt-100 falkor fujitsu-monaka gb10 grace kryo olympus
+a64fx ampere1 ampere1a ampere1b ampere1c carmel cobalt-100 falkor fujitsu-monaka gb10 grace kryo olympus
 oryon-1 saphira thunderx thunderx2t99 thunderx3t110 tsv110
 apple-a10 apple-a11 apple-a12 apple-a13 apple-a14 apple-a15 apple-a16 apple-a17 apple-a18 apple-a19
 apple-m1 apple-m2 apple-m3 apple-m4 apple-m5

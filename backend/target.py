@@ -1,7 +1,9 @@
 """What code is compiled for: a processor by name, its instruction sets, and how wide a vector it works on.
 
-`target("cpu")` is the processor of this machine. ``cpu:<name>`` is a named one of the same architecture, by LLVM's name
-(``cpu:x86-64-v3``, ``cpu:znver4`` ...), and ``cpu:baseline`` is the oldest one that the architecture defines.
+`target("cpu")` is the processor of this machine. ``cpu:<name>`` is a named one, by LLVM's name (``cpu:x86-64-v3``,
+``cpu:znver4``, ``cpu:neoverse-v1`` ...), and ``cpu:baseline`` is the oldest one that this machine's architecture
+defines; ``cpu:x86-64`` and ``cpu:aarch64`` are the oldest ones by name. Code for another architecture than this
+machine's can be compiled and looked into here, and run there; it is for the system that runs here (Linux, macOS ...).
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Literal
 
 import llvmlite.binding as llvm
 
-from .cpu_names import ARM_NAMES, X86_NAMES
+from .cpu_names import ARM_NAMES, ARM_OLDEST, X86_NAMES, X86_OLDEST
+from .llvm.feature_names import is_arm, is_x86
 from .llvm.features import host_features, named_features
 
 __all__ = ["Target", "TargetError", "target"]
@@ -56,9 +59,9 @@ class Target:
         """Instruction sets as LLVM's target machine takes them: those present with +, those the name promises and the
         machine lacks (masked by a hypervisor, say) with -.
         """
-        lacking = named_features(self.cpu) - self.features
+        lacking = named_features(self.cpu, self.triple) - self.features
         words = [f"+{name}" for name in sorted(self.features)] + [f"-{name}" for name in sorted(lacking)]
-        if self.lanes == 16 and self.triple.startswith("x86_64"):
+        if self.lanes == 16 and is_x86(self.triple):
             # Many Intel processors are described as preferring 256-bit vectors; our code is written for 512.
             words.append("-prefer-256-bit")
         return ",".join(words)
@@ -70,19 +73,32 @@ def target(name: str) -> Target:
     kind, _, processor = name.partition(":")
     if kind != "cpu":
         raise TargetError(f"unknown target {name!r}: it must be 'cpu' (this machine) or 'cpu:<processor>'")
-    triple = llvm.get_process_triple()
-    x86 = triple.startswith("x86_64")
-    host = llvm.get_host_cpu_name()
+    triple, host = llvm.get_process_triple(), llvm.get_host_cpu_name()
     if not processor:
         return _build("cpu", triple, host, host_features())
-    baseline = "x86-64" if x86 else "generic"
-    known = (X86_NAMES if x86 else ARM_NAMES) + (host,)
-    cpu = baseline if processor == "baseline" else processor
-    if cpu != baseline and cpu not in known:
-        near = difflib.get_close_matches(processor, ("baseline", *known), n=4)
+    if processor == "baseline":
+        cpu = ARM_OLDEST if is_arm(triple) else X86_OLDEST
+    elif processor == "aarch64":
+        cpu, triple = ARM_OLDEST, _triple(arm=True)
+    elif processor in ARM_NAMES or processor in X86_NAMES:
+        cpu, triple = processor, _triple(arm=processor in ARM_NAMES)
+    elif processor == host:  # one that LLVM names only where it finds it
+        cpu = host
+    else:
+        near = difflib.get_close_matches(processor, ("baseline", "aarch64", *X86_NAMES, *ARM_NAMES), n=4)
         hint = f"did you mean {', '.join(f'cpu:{word}' for word in near)}?" if near else "try 'cpu' or 'cpu:baseline'"
-        raise TargetError(f"unknown processor {processor!r} for {triple.partition('-')[0]}; {hint}")
-    return _build(name, triple, cpu, named_features(cpu))
+        raise TargetError(f"unknown processor {processor!r}; {hint}")
+    return _build(name, triple, cpu, named_features(cpu, triple))
+
+
+def _triple(arm: bool) -> str:
+    """LLVM's name of an architecture with this machine's system and object format."""
+    triple = llvm.get_process_triple()
+    if is_arm(triple) if arm else is_x86(triple):
+        return triple
+    _, _, system = triple.partition("-")
+    architecture = "x86_64" if not arm else "arm64" if system.startswith("apple") else "aarch64"
+    return f"{architecture}-{system}"
 
 
 def _build(name: str, triple: str, cpu: str, features: frozenset[str]) -> Target:

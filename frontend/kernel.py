@@ -115,7 +115,8 @@ class Kernel:
 
     def _key(self) -> str:
         s = self.source_text
-        parts = [s.text, s.kernel or "", self.target.cpu, self.target.feature_string, str(self.target.lanes)]
+        where = self.target
+        parts = [s.text, s.kernel or "", where.triple, where.cpu, where.feature_string, str(where.lanes)]
         parts += [f"{k}={text_of(v)}" for k, v in sorted(self.parameters.items())]
         parts += [f"{k}%{v}" for k, v in sorted(self.multiples.items())]
         return default_cache().key("kernel", *parts)

@@ -9,58 +9,51 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
 from ..cache import default_cache
+from .feature_names import feature_names, is_arm
 
 __all__ = ["host_features", "named_features", "start_llvm"]
-
-# Features that the code generator never uses unasked. A virtual machine often masks them, and code for a processor that
-# has them runs there all the same, so they say nothing about where code runs. The inliner does not look at cx16 and
-# sahf, so nothing can be learnt of them.
-_SYSTEM_NAMES = """
-cldemote clwb clflushopt clzero cx16 enqcmd fsgsbase hreset invpcid kl lwp movdir64b movdiri mwaitx pconfig pku
-prefetchi prfchw ptwrite rdpid rdpru rdrnd rdseed rtm sahf serialize sgx shstk tsxldtrk uintr usermsr waitpkg
-wbnoinvd widekl xsave xsavec xsaveopt xsaves
-"""
-_SYSTEM = frozenset(_SYSTEM_NAMES.split())
 
 
 @functools.cache
 def start_llvm() -> None:
-    """Make the code generator of this machine's architecture available; later calls cost nothing."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    """Make LLVM's code generators available, those of other architectures too; takes 2 ms, later calls nothing."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
 
 
 @functools.cache
 def host_features() -> frozenset[str]:
     """The features of the processor that runs this process, by LLVM's names."""
-    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present) - _SYSTEM
+    present = frozenset(name for name, held in llvm.get_host_cpu_features().items() if held)
+    return present & feature_names(llvm.get_process_triple())
 
 
 @functools.cache
-def named_features(cpu: str) -> frozenset[str]:
-    """The features of the processor that LLVM calls `cpu` (of this machine's architecture).
+def named_features(cpu: str, triple: str) -> frozenset[str]:
+    """The features of the processor that LLVM calls `cpu`, of the triple's architecture.
 
     To ask takes 25 ms, so the answer is kept on disk.
     """
     cache = default_cache()
-    key = cache.key("features", cpu, llvm.get_process_triple())
+    key = cache.key("features", cpu, triple)
     found = cache.get(key)
     if found is None:
-        found = " ".join(sorted(_asked(cpu))).encode()
+        found = " ".join(sorted(_asked(cpu, triple))).encode()
         cache.put(key, found)
     return frozenset(found.decode().split())
 
 
-def _asked(cpu: str) -> frozenset[str]:
+def _asked(cpu: str, triple: str) -> frozenset[str]:
     start_llvm()
-    names = sorted(set(llvm.get_host_cpu_features()) - _SYSTEM)
-    module = llvm.parse_assembly(_probe(cpu, names))
-    module.triple = llvm.get_process_triple()
-    machine = llvm.Target.from_triple(module.triple).create_target_machine()
+    names = sorted(feature_names(triple))
+    module = llvm.parse_assembly(_probe(cpu, names, is_arm(triple)))
+    module.triple = triple
+    machine = llvm.Target.from_triple(triple).create_target_machine()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.inlining_threshold = 1_000_000
     builder = llvm.create_pass_builder(machine, options)
@@ -69,9 +62,14 @@ def _asked(cpu: str) -> frozenset[str]:
     return frozenset(names[int(index)] for index in inlined)
 
 
-def _probe(cpu: str, names: list[str]) -> str:
-    """The module whose function @processor calls one function per feature; each stores its own number."""
-    oldest = "x86-64" if "sse2" in names else "generic"
+def _probe(cpu: str, names: Sequence[str], arm: bool) -> str:
+    """The module whose function @processor calls one function per feature; each stores its own number.
+
+    On ARM the inliner compares hints for scheduling too, so all are tuned for the processor, and LLVM's generic
+    processor has the trace unit of a late one (trbe), which is taken away.
+    """
+    oldest, without = ("generic", "-trbe,") if arm else ("x86-64", "")
+    tuned = f'"tune-cpu"="{cpu}"'
     lines = ["@sink = global i32 0"]
     for index, name in enumerate(names):
         lines += [
@@ -79,9 +77,9 @@ def _probe(cpu: str, names: list[str]) -> str:
             f"  store volatile i32 {index}, ptr @sink",
             "  ret void",
             "}",
-            f'attributes #{index} = {{ "target-cpu"="{oldest}" "target-features"="+{name}" }}',
+            f'attributes #{index} = {{ "target-cpu"="{oldest}" {tuned} "target-features"="{without}+{name}" }}',
         ]
     lines.append(f"define void @processor() #{len(names)} {{")
     lines += [f"  call void @f{index}()" for index in range(len(names))]
-    lines += ["  ret void", "}", f'attributes #{len(names)} = {{ "target-cpu"="{cpu}" }}']
+    lines += ["  ret void", "}", f'attributes #{len(names)} = {{ "target-cpu"="{cpu}" {tuned} }}']
     return "\n".join(lines)

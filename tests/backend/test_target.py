@@ -10,6 +10,7 @@ import pytest
 
 from bitwright.backend.cpu_names import ARM_NAMES, X86_NAMES
 from bitwright.backend.llvm.build import assembly
+from bitwright.backend.llvm.feature_names import ARM_FEATURES, X86_FEATURES, is_arm, is_x86
 from bitwright.backend.target import TargetError, target
 
 x86_only = pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="names of x86 processors")
@@ -65,6 +66,48 @@ def test_named_processors(name, has, lacks, lanes):
     assert found.runs_here == (found.features <= target("cpu").features)
 
 
+@pytest.mark.parametrize(
+    ("name", "has", "lacks"),
+    [
+        ("cpu:aarch64", {"neon"}, {"dotprod", "lse"}),
+        ("cpu:cortex-a53", {"neon", "crc"}, {"dotprod", "lse"}),
+        ("cpu:cortex-a76", {"dotprod", "fullfp16", "lse"}, {"i8mm", "bf16", "sve"}),
+        ("cpu:neoverse-n1", {"dotprod", "fullfp16"}, {"i8mm", "bf16", "sve"}),
+        ("cpu:apple-m1", {"dotprod", "fullfp16", "fp16fml"}, {"i8mm", "bf16", "sve"}),
+        ("cpu:neoverse-v1", {"dotprod", "fullfp16", "i8mm", "bf16", "sve"}, {"sve2"}),
+        ("cpu:neoverse-n2", {"dotprod", "i8mm", "bf16", "sve2"}, {"fp8"}),
+        ("cpu:a64fx", {"sve", "fullfp16"}, {"dotprod"}),
+    ],
+)
+def test_named_arm_processors(name, has, lacks):
+    """What Arm's and Apple's manuals say of them, wherever the tests run."""
+    found = target(name)
+    assert found.triple.startswith(("aarch64", "arm64"))
+    assert has <= found.features
+    assert not lacks & found.features
+    assert found.lanes == 4
+    if not is_arm(llvm.get_process_triple()):
+        assert not found.runs_here
+
+
+def test_x86_names_mean_x86_everywhere():
+    assert is_x86(target("cpu:x86-64-v3").triple)
+    assert not set(X86_NAMES) & {*ARM_NAMES, "aarch64"}
+
+
+@x86_only
+def test_every_feature_of_x86_is_in_the_list_or_left_out_for_a_reason():
+    unused = """cldemote clflushopt clwb clzero cx16 enqcmd fsgsbase hreset invpcid kl lwp movdir64b movdiri mwaitx pconfig
+    pku prefetchi prfchw ptwrite rdpid rdpru rdrnd rdseed rtm sahf serialize sgx shstk tsxldtrk uintr usermsr waitpkg
+    wbnoinvd widekl xsave xsavec xsaveopt xsaves"""
+    assert set(llvm.get_host_cpu_features()) == X86_FEATURES | set(unused.split())
+
+
+def test_llvm_knows_every_feature_of_arm():
+    listed = _help("aarch64-linux-gnu", "features='+help'")
+    assert {name for name in ARM_FEATURES if not re.search(rf"^  {re.escape(name)} +- ", listed, re.M)} == set()
+
+
 @x86_only
 def test_wide_targets_use_wide_registers():
     text = """
@@ -94,6 +137,8 @@ def test_wide_targets_use_wide_registers():
         ("cpu:znver44", "did you mean cpu:znver4"),
         ("cpu:skylake-avx", "cpu:skylake"),
         ("cpu:?", "try 'cpu' or 'cpu:baseline'"),
+        ("cpu:neoverse-v9", "did you mean cpu:neoverse-v"),
+        ("cpu:generic", "unknown processor 'generic'"),
         ("gpu", "unknown target 'gpu'"),
         ("", "unknown target ''"),
     ],
@@ -105,11 +150,15 @@ def test_unknown_names(name, words):
 
 @pytest.mark.parametrize(("triple", "names"), [("x86_64-linux-gnu", X86_NAMES), ("aarch64-linux-gnu", ARM_NAMES)])
 def test_llvm_knows_every_name(triple, names):
-    code = (
-        "import llvmlite.binding as llvm; llvm.initialize_all_targets(); "
-        f"llvm.Target.from_triple({triple!r}).create_target_machine(cpu='help')"
-    )
-    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
-    known = set(re.findall(r"^  (\S+) +- Select", listed, re.M))
+    known = set(re.findall(r"^  (\S+) +- Select", _help(triple, "cpu='help'"), re.M))
     assert set(names) <= known
     assert len(set(names)) == len(names)
+
+
+def _help(triple: str, asked: str) -> str:
+    """What LLVM lists on standard error when it is asked for help."""
+    code = (
+        "import llvmlite.binding as llvm; llvm.initialize_all_targets(); "
+        f"llvm.Target.from_triple({triple!r}).create_target_machine({asked})"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
