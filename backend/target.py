@@ -93,7 +93,7 @@ def target(name: str) -> Target:
 
 def _triple(arm: bool) -> str:
     """LLVM's name of an architecture with this machine's system and object format."""
-    triple = llvm.get_process_triple()
+    triple = str(llvm.get_process_triple())
     if is_arm(triple) if arm else is_x86(triple):
         return triple
     _, _, system = triple.partition("-")
