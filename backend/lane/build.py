@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from .bits import EVERY, possible_ones
 from .ir import (
     KINDS,
     Apply,
@@ -68,6 +69,7 @@ class Builder:
         self._bodies: list[list[Statement]] = [[]]
         self._seen: list[dict[Hashable, Reg]] = [{}]
         self._known: dict[Reg, Known] = {}
+        self._ones: dict[Reg, int] = {}
 
     @property
     def body(self) -> tuple[Statement, ...]:
@@ -157,7 +159,18 @@ class Builder:
         result = Reg(type, uniform)
         self._seen[-1][key] = result
         self._bodies[-1].append(Let((result,), op))
+        if type == "i32":
+            self._ones[result] = possible_ones(op, self.possible, self._number)
         return result
+
+    def possible(self, reg: Reg) -> int:
+        """The bits that an i32 may have in any lane, as a mask."""
+        return self._ones.get(reg, EVERY)
+
+    def _number(self, reg: Reg) -> int | None:
+        """The value of an integer constant that is one for all lanes."""
+        known = self._known.get(reg)
+        return int(known[0]) if known is not None and known.size == 1 and reg.type != "f32" else None
 
     def slot(self, index: int) -> Reg:
         return self._pure(Slot(index), "i64", True)
@@ -199,6 +212,7 @@ class Builder:
     def read(self, op: Read) -> tuple[Reg, ...]:
         uniform = all(o.uniform for o in (op.base, op.offset, *([op.mask] if op.mask else [])))
         results = tuple(Reg("i64" if op.bits == 64 else "i32", uniform) for _ in range(op.count))
+        self._ones.update((r, possible_ones(op, self.possible, self._number)) for r in results if op.bits < 32)
         self._bodies[-1].append(Let(results, op))
         return results
 

@@ -11,6 +11,7 @@ from ...vm.dtypes import Int
 from ...vm.ir import Value
 from ...vm.ops import Dot
 from ..lane.ir import Reg
+from ..llvm.atoms import has_instruction, select_row
 from .context import Context
 from .tile import Tile, coordinates, matching
 
@@ -30,7 +31,7 @@ def lower_dot(c: Context, result: Value, op: Dot) -> None:
     dtype = op.a.type.dtype
     if isinstance(dtype, Int):
         _integer(c, op, plan, a, b, sums)
-    elif dtype.name == "bf16" and c.target.has("avx512bf16") and _paired(plan, 2):
+    elif dtype.name == "bf16" and has_instruction(c.target, "dp2a_bf16") and _paired(plan, 2):
         _packed(c, plan, a, b, sums, "dp2a_bf16", 2)
     else:
         _fused(c, plan, a, b, sums)
@@ -96,12 +97,17 @@ def _packed(c: Context, plan: Terms, a: Tile, b: Tile, sums: list[Reg], atom: st
 def _integer(c: Context, op: Dot, plan: Terms, a: Tile, b: Tile, sums: list[Reg]) -> None:
     """Bytes four at a time.  The atom wants the unsigned operand first: b, else a, else b with its sign bit turned.
 
-    Two signed operands: b + 128 is unsigned, and 128·Σa is taken off again.  Two unsigned ones likewise.
+    Two signed operands, where no instruction takes them as they are: b + 128 is unsigned, and 128·Σa is taken off
+    again.  Two unsigned ones likewise.
     """
     if not _paired(plan, 4):
         _single(c, plan, a, b, sums)
         return
     signs = (_signed(op.a), _signed(op.b))
+    same = {(True, True): "dp4a_ss", (False, False): "dp4a_uu"}.get(signs)
+    if same and select_row(c.target, same).cost <= select_row(c.target, "dp4a_us").cost:
+        _packed(c, plan, a, b, sums, same, 4)
+        return
     left, right = list(a.words(c.b)), list(b.words(c.b))
     flip = c.b.i32(0x80808080)
     bias = {(True, True): -128, (False, False): 128}.get(signs, 0)
@@ -115,9 +121,15 @@ def _integer(c: Context, op: Dot, plan: Terms, a: Tile, b: Tile, sums: list[Reg]
             unsigned, signed = (x, y) if signs in ((False, True), (False, False)) else (y, x)
             if bias:
                 one_side = (ones, x) if signs == (True, True) else (x, ones)
-                total = c.b.atom("dp4a_us", "i32", zero, *one_side)
+                total = _bytes(c, zero, *one_side)
                 sums[r] = c.b.apply("add", sums[r], c.b.apply("mul", total, c.b.i32(bias)))
-            sums[r] = c.b.atom("dp4a_us", "i32", sums[r], unsigned, signed)
+            sums[r] = _bytes(c, sums[r], unsigned, signed)
+
+
+def _bytes(c: Context, total: Reg, unsigned: Reg, signed: Reg) -> Reg:
+    """Plus four products; some processors do those of bytes below 128 with fewer instructions."""
+    low = not c.b.possible(unsigned) & 0x80808080
+    return c.b.atom("dp4a_ls" if low else "dp4a_us", "i32", total, unsigned, signed)
 
 
 def _signed(value: Value) -> bool:
