@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import bitwright as bw
+from bitwright.backend.report import describe
 
 FILE = Path(__file__).parent / "kernels" / "matvec.bw"
 STAGES = {
@@ -40,8 +41,7 @@ def main() -> None:
         print(f"--- {stage}: {meaning} ({count} lines)\n")
         print(f"{excerpt(text, *EXCERPTS[stage])}\n")
     print(f"--- what it costs on {target}\n")
-    for name, figure in kernel.report().items():
-        print(f"{name:28}{figure:,.4g}" if isinstance(figure, float) else f"{name:28}{figure:,}")
+    print(describe(kernel.report()))
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ class Kernel:
         raise ValueError(f"there is no stage {stage!r}: choose tile, lane, llvm or asm")
 
     def report(self) -> dict[str, int | float]:
-        """What the code costs, by counting: see `backend/report.py`."""
+        """What the code costs, by counting: see `backend/report/__init__.py`."""
         return report(self.compiled, self.code)
 
     def pack(self, name: str, codes: NDArray[np.integer]) -> NDArray[np.uint8]:

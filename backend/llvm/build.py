@@ -72,9 +72,13 @@ def assemble(ir: str, target: Target) -> bytes:
     return code
 
 
-def assembly(ir: str, target: Target) -> str:
-    """The assembly text for a module given as LLVM IR text, as `assemble` would encode it."""
+def assembly(ir: str, target: Target, comments: bool = False) -> str:
+    """The assembly text for a module given as LLVM IR text, as `assemble` would encode it.
+
+    LLVM's comments tell loops, and instructions that save a register to the stack or bring it back.
+    """
     module, machine, _ = _optimised(ir, target)
+    machine.set_asm_verbosity(comments)
     return str(machine.emit_assembly(module))
 
 

@@ -43,6 +43,7 @@ def compile_command(
 
     Example: `bitwright compile matmul.bw -p W=u3 --target cpu:znver4 --emit asm -o matmul.s`
     """
+    from ...backend.report import describe
     from .program import compile_file
 
     made = compile_file(file, kernel, target, parameter or [], divisible or [])
@@ -56,11 +57,7 @@ def compile_command(
     else:
         _write(made.source(stage.value).encode(), output or "-")
     if report:
-        for name, figure in made.report().items():
-            show(
-                f"{name:28}{figure:,.4g}" if isinstance(figure, float) else f"{name:28}{figure:,}",
-                stderr=_piped(stage, output),
-            )
+        show(describe(made.report()), stderr=_piped(stage, output))
 
 
 def _piped(stage: Emit | None, output: str | None) -> bool:
