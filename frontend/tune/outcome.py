@@ -29,7 +29,7 @@ class Outcome:
                crashed        its process was ended by a signal
                timeout        it was not done in time, and was killed
                out_of_memory  it wanted more memory than a candidate may have
-    times      seconds of every timed call, in order; on weights that are not in the caches
+    times      seconds of timed calls, in order, on inputs that are not in the caches; each a mean where calls are short
     against    seconds of the incumbent's calls, made in turns with these; empty when there was no incumbent
     score      what a session minimises: median seconds, corrected by how the incumbent fared in the same minutes
                against its own score (so that a machine that is slower today does not make a candidate look worse);
@@ -37,8 +37,8 @@ class Outcome:
     early      timing was cut short, since the candidate was clearly behind
     error      largest error of the result, in units of what is allowed (above 1 is wrong); None if it was not checked
     message    what went wrong, for people
-    figures    what the compiler reports of the code (`Kernel.report()`), `predicted_seconds`, and `code`-independent
-               counts such as `nbytes` and `operations` of one call
+    figures    what the compiler reports of the code (`Kernel.report()`), `call.bytes` and `call.instructions` of one
+               call, and `predicted_seconds` by the cost model
     code       digest of the machine code: candidates that agree in it are the same kernel
     seconds_to_compile, seconds_in_all    what the trial itself took
     when       seconds since 1970

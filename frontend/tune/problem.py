@@ -42,14 +42,12 @@ class Run:
 
     call      does the work once, on the next copy of the inputs
     result    what the last call computed, by the name of each output, as f64
-    poison    overwrites the outputs, so that one that is never written shows
-    nbytes    bytes of inputs that one call reads, at least
+    reset     puts what the next call works on back to what it was before any call, its outputs to nothing right
     """
 
     call: Callable[[], object]
     result: Callable[[], Mapping[str, Reals]]
-    poison: Callable[[], None]
-    nbytes: int
+    reset: Callable[[], None]
 
 
 class Executable(Protocol):
@@ -60,7 +58,10 @@ class Executable(Protocol):
         ...
 
     def report(self) -> Mapping[str, float]:
-        """What the code costs, by counting (see `backend/report.py`)."""
+        """What the code costs, by counting (see `backend/report`).
+
+        For the cost model also `call.bytes` and `call.instructions`: what one call reads and executes, about.
+        """
         ...
 
     def bind(self, data: Data, cold: int) -> Run:
@@ -113,4 +114,29 @@ class Problem(Protocol):
 
     def data(self, seed: int) -> Data: ...
 
+    def warm(self, candidate: Candidate, data: Data) -> None:
+        """Does beforehand what many candidates share, so that each need not do it in its own process.
+
+        Runs in the process that all others are forked from, so only code that is known to be safe may run here.
+        """
+        ...
+
     def to_json(self) -> dict[str, Json]: ...
+
+
+def problem_from_json(text: Mapping[str, Json]) -> Problem:
+    """The problem that `to_json` wrote; ProblemError for anything else."""
+    try:
+        match text["kind"]:
+            case "kernel":
+                from .kernel_problem import KernelProblem
+
+                return KernelProblem.from_json(text)
+            case "linear":
+                from .linear_problem import LinearProblem
+
+                return LinearProblem.from_json(text)
+            case kind:
+                raise ProblemError(f"there are no problems of the kind {kind!r}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ProblemError(f"this is no problem to tune: {error!r}") from error

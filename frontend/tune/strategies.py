@@ -10,7 +10,7 @@ import importlib
 from typing import Protocol, runtime_checkable
 
 from .problem import Executable, Problem
-from .space import Branch, Candidate
+from .space import Branch, Candidate, Space
 
 
 class StrategyError(ValueError):
@@ -51,3 +51,20 @@ def find_strategy(place: str) -> Strategy:
     if not isinstance(found, Strategy):
         raise StrategyError(f"{place} is no strategy: it needs a name, and methods branch(problem) and build(...)")
     return found
+
+
+def space_of(problem: Problem) -> Space:
+    """The branches of all strategies of a problem that apply to it."""
+    branches = (find_strategy(place).branch(problem) for place in problem.strategies)
+    return Space(tuple(b for b in branches if b is not None))
+
+
+def build_with(problem: Problem, candidate: Candidate) -> Executable:
+    """Lets the candidate's strategy build it."""
+    for place in problem.strategies:
+        strategy = find_strategy(place)
+        if strategy.name == candidate.strategy:
+            return strategy.build(problem, candidate)
+    raise StrategyError(
+        f"{problem.title} has no strategy {candidate.strategy!r}: it has {', '.join(problem.strategies)}"
+    )

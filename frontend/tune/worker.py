@@ -5,22 +5,39 @@
             store(outcome)
 
 `executor.incumbent` is the best outcome so far, against which candidates are measured in turns; a better one takes its
-place.  The first candidate of a session is `problem.default`.  Closing the executor, or the end of this process,
-however it ends, ends its processes too.
+place.  The first candidate of a session is `problem.default`.  `executor.machine` holds the limits of the machine, for
+a roofline.  Closing the executor, or the end of this process, however it ends, ends its processes too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-DEFAULT_COLD = 160 << 20
+from ...backend.cache import default_cache
+from .cost import CostModel, Machine
+from .device import compiler_version, cpus, device
+from .fork import ForkServer
+from .lock import MachineLock
+from .message import Reply
+from .outcome import Outcome
+from .problem import Problem, ProblemError
+from .space import Candidate
+from .trial import Job, Result
+
+DEFAULT_COLD = 128 << 20
+BETTER = 0.99
+"""A candidate takes the incumbent's place when its time is below this part of it: less is noise."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a candidate may take, and how it is timed.
 
-    compile_seconds, measure_seconds    after which it is killed
+    prepare_seconds  for inputs and the reference, after which the problem is given up
+    compile_seconds, measure_seconds    after which a candidate is killed
     memory         bytes of address space that it may take beyond what its process has at the start
     parallel       candidates that are compiled at the same time; None: one for each processor
     cold           bytes of copies of the inputs that rotate, so that none is in the caches
@@ -28,6 +45,7 @@ class Limits:
     prune          leave out candidates that the cost model takes to be hopeless
     """
 
+    prepare_seconds: float = 600.0
     compile_seconds: float = 60.0
     measure_seconds: float = 30.0
     memory: int = 8 << 30
@@ -35,3 +53,181 @@ class Limits:
     cold: int = DEFAULT_COLD
     timed_seconds: float = 0.15
     prune: bool = True
+
+
+class Executor:
+    """Runs candidates of one problem.  ProblemError from the first use when the problem itself cannot be posed."""
+
+    def __init__(
+        self, problem: Problem, limits: Limits | None = None, history: Iterable[Outcome] = (),
+        lock: MachineLock | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.problem = problem
+        self.limits = Limits() if limits is None else limits
+        self.lock = MachineLock() if lock is None else lock
+        self.seed = seed
+        self.incumbent: Outcome | None = None
+        self.device = device(problem.target)
+        self.compiler = compiler_version()
+        self._text = json.dumps(problem.to_json(), sort_keys=True)
+        self._space = problem.space()
+        self._by_code: dict[str, Outcome] = {}
+        self._server = ForkServer()
+        self.machine = self._machine()
+        self.cost = CostModel(self.machine)
+        self._ready = False
+        for outcome in history:
+            self._learn(outcome)
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all processes."""
+        self._server.close()
+
+    def run(self, candidates: Sequence[Candidate]) -> Iterator[Outcome]:
+        """The outcome of each candidate, as soon as it is known: first of those that are never measured, then of the
+        others, those that look best first.
+        """
+        compiled: list[tuple[Candidate, Result]] = []
+        for candidate, found in self._compile(candidates):
+            if found.kind == "ok":
+                compiled.append((candidate, found))
+            else:
+                yield self._outcome(candidate, found, found)
+        compiled.sort(key=lambda pair: self.cost.predict(pair[1].figures or {}))
+        for candidate, found in compiled:
+            outcome = self._known(candidate, found) or self._hopeless(candidate, found)
+            yield self._measured(candidate, found) if outcome is None else outcome
+
+    def measure(self, candidate: Candidate, against: Outcome | None = None, seconds: float | None = None) -> Outcome:
+        """One candidate checked and timed in turns with another, for that long each; leaves the incumbent as it is.
+
+        To settle what is better in the end: `measure(best.candidate, default, 1.0).ratio`.
+        """
+        found = next(iter(self._compile([candidate])))[1]
+        if found.kind != "ok":
+            return self._outcome(candidate, found, found)
+        return self._timed(candidate, found, against, self.limits.timed_seconds if seconds is None else seconds)
+
+    def _compile(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Result]]:
+        """Results of compiling, in the order in which they end."""
+        wanted = dict.fromkeys(candidates)
+        for candidate in list(wanted):
+            reason = self._space.refusal(candidate)
+            if reason is not None:
+                del wanted[candidate]
+                yield candidate, Result("pruned", reason)
+        waiting, running = list(wanted)[::-1], dict[int, Candidate]()
+        parallel = self.limits.parallel or len(cpus())
+        done: list[tuple[Candidate, Result]] = []
+        with self.lock.held():
+            while waiting or running:
+                while waiting and len(running) < parallel:
+                    candidate = waiting.pop()
+                    job = Job("compile", self._text, candidate=_text(candidate))
+                    running[self._server.send(job, self.limits.compile_seconds, self.limits.memory)] = candidate
+                reply = self._answer(self.limits.compile_seconds)
+                done.append((running.pop(reply.number), reply.result))
+        yield from done
+
+    def _machine(self) -> Machine:
+        """What this machine can do; measured once for each device and compiler, and kept in the cache."""
+        cache = default_cache()
+        key = cache.key("machine", self.device.key)
+        found = cache.get(key)
+        if found is None:
+            job = Job("limits", self._text, cold=self.limits.cold)
+            with self.lock.held():
+                self._server.send(job, self.limits.prepare_seconds, self.limits.memory)
+                result = self._answer(self.limits.prepare_seconds).result
+            if result.kind != "ok" or result.figures is None:
+                return Machine()
+            found = json.dumps(dict(result.figures)).encode()
+            cache.put(key, found)
+        return Machine(**json.loads(found))
+
+    def _answer(self, seconds: float) -> Reply:
+        reply = self._server.receive(seconds)
+        if reply.problem:
+            raise ProblemError(f"{self.problem.title}: {reply.result.message}")
+        return reply
+
+    def _prepare(self) -> None:
+        """Has inputs and reference made, once."""
+        if not self._ready:
+            self._server.send(Job("prepare", self._text, seed=self.seed), self.limits.prepare_seconds, 0)
+            reply = self._answer(self.limits.prepare_seconds)
+            if reply.result.kind != "ok":
+                raise ProblemError(
+                    f"{self.problem.title}: inputs and the right result were not made ({reply.result.message}); "
+                    "take smaller sizes, or give a faster reference"
+                )
+            self._ready = True
+
+    def _known(self, candidate: Candidate, compiled: Result) -> Outcome | None:
+        """What another candidate has shown whose code is the same."""
+        twin = self._by_code.get(compiled.code)
+        if twin is None:
+            return None
+        message = twin.message or f"the same code as {twin.candidate}"
+        return replace(
+            twin, candidate=candidate, message=message, seconds_to_compile=compiled.seconds, when=time.time()
+        )
+
+    def _hopeless(self, candidate: Candidate, compiled: Result) -> Outcome | None:
+        """Pruned, when the cost model is sure enough that it cannot win."""
+        best = None if self.incumbent is None else self.incumbent.score
+        if not self.limits.prune or best is None:
+            return None
+        reason = self.cost.hopeless(compiled.figures or {}, best)
+        return None if reason is None else self._outcome(candidate, Result("pruned", reason), compiled)
+
+    def _measured(self, candidate: Candidate, compiled: Result) -> Outcome:
+        outcome = self._timed(candidate, compiled, self.incumbent, self.limits.timed_seconds)
+        self._learn(outcome)
+        return outcome
+
+    def _timed(self, candidate: Candidate, compiled: Result, against: Outcome | None, seconds: float) -> Outcome:
+        self._prepare()
+        job = Job(
+            "measure", self._text, _text(candidate), "" if against is None else _text(against.candidate), self.seed,
+            self.limits.cold, seconds,
+        )  # fmt: skip
+        with self.lock.held():
+            self._server.send(job, self.limits.measure_seconds, self.limits.memory)
+            result = self._answer(self.limits.measure_seconds).result
+        outcome = self._outcome(candidate, result, compiled)
+        if not outcome.ok:
+            return outcome
+        ratio, score = outcome.ratio, None if against is None else against.score
+        return replace(outcome, score=outcome.seconds if ratio is None or score is None else ratio * score)
+
+    def _outcome(self, candidate: Candidate, result: Result, compiled: Result) -> Outcome:
+        figures = {**(compiled.figures or {}), **(result.figures or {})}
+        if figures and (predicted := self.cost.predict(figures)):
+            figures["predicted_seconds"] = predicted
+        seconds = compiled.seconds + (result.seconds if result is not compiled else 0.0)
+        return Outcome(
+            candidate, result.kind, result.times, result.against, None, result.early, result.error, result.message,
+            figures, compiled.code, compiled.seconds, seconds, time.time(), self.device.key, self.compiler,
+        )  # fmt: skip
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Takes the outcome into account for what comes."""
+        if outcome.code and outcome.kind in ("ok", "wrong"):
+            self._by_code.setdefault(outcome.code, outcome)
+        if not outcome.ok or outcome.score is None:
+            return
+        self.cost.learn(outcome.figures, outcome.score)
+        best = None if self.incumbent is None else self.incumbent.score
+        if best is None or outcome.score < best * BETTER:
+            self.incumbent = outcome
+
+
+def _text(candidate: Candidate) -> str:
+    return json.dumps(candidate.to_json())
