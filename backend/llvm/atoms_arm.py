@@ -20,23 +20,20 @@ __all__ = ["ROWS"]
 _NEON = "llvm.aarch64.neon"
 
 
-def _bytes(code: Code, x: Operand) -> Operand:
-    return code.recast(code.byte_source(x), "i8", 16)
-
-
 def _dot(instruction: str) -> Emit:
     """sdot, udot or usdot."""
 
     def run(code: Code, target: Target, operands: Sequence[Operand]) -> Operand:
         total, a, b = operands
-        return code.call(f"{_NEON}.{instruction}.v4i32.v16i8", "i32", 4, total, _bytes(code, a), _bytes(code, b))
+        left, right = (code.recast(x, "i8", 16) for x in (a, b))
+        return code.call(f"{_NEON}.{instruction}.v4i32.v16i8", "i32", 4, total, left, right)
 
     return run
 
 
 def _widened(code: Code, operands: Sequence[Operand], extend: str) -> tuple[Operand, Operand]:
     """The 16 products as two vectors of 8 halves: smull and smull2, or umull and umull2."""
-    wide = [code.convert(extend, _bytes(code, x), "i16") for x in operands]
+    wide = [code.convert(extend, code.recast(code.byte_source(x), "i8", 16), "i16") for x in operands]
     products = code.binary("mul", *wide)
     return code.shuffle(products, None, range(8)), code.shuffle(products, None, range(8, 16))
 
@@ -73,7 +70,7 @@ def _mixed(signed: Emit) -> Emit:
 
 def _bf16(code: Code, target: Target, operands: Sequence[Operand]) -> Operand:
     total, a, b = operands
-    left, right = (code.recast(code.byte_source(x), "bfloat", 8) for x in (a, b))
+    left, right = (code.recast(x, "bfloat", 8) for x in (a, b))
     return code.call(f"{_NEON}.bfdot.v4f32.v8bf16", "float", 4, total, left, right)
 
 

@@ -41,7 +41,7 @@ def _low(bytes_: str, pairs: str) -> Emit:
 
     def run(code: Code, target: Target, operands: Sequence[Operand]) -> Operand:
         total, a, b = operands
-        left, right = (code.recast(code.byte_source(x), "i8", 4 * x.lanes) for x in (a, b))
+        left, right = (code.recast(x, "i8", 4 * x.lanes) for x in (a, b))
         sums = code.call(bytes_, "i16", 2 * a.lanes, left, right)
         return code.binary("add", total, code.call(pairs, "i32", a.lanes, sums, splat(1, "i16", 2 * a.lanes)))
 
