@@ -1,92 +1,193 @@
-"""The product that is measured: quantised weights of random codes, activations, and the exact result."""
+"""The product that is measured: quantised weights of random codes, activations, the exact result, and `linear` on it.
+
+This file is the only one of the measurements that calls `linear`.
+"""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from itertools import count
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ...backend.buffers import aligned_copy
+from ...backend.buffers import aligned_empty
 from ...backend.target import target
-from ...vm.formats import Format
-from ..library.plan import Activations, prepare
+from ...vm.dtypes import Int, dtype
+from ...vm.formats import NAMED_FORMATS, Format
+from ..library.plan import Activations, LinearError, prepare
 from ..linear import linear
-from ..tensor import QTensor
-from .timing import Contender
+from ..tensor import CodeArray, QTensor, value_table
+from .timing import Contender, Facts
+
+_T = TypeVar("_T", bound=np.generic)
 
 LIMITS = {"f32": 1e-4, "f16": 1e-2, "bf16": 3e-2, "int8": 3e-2}
 """Largest relative error of a result by the type of activations; above it, something is broken."""
 
 
 class WrongResult(ValueError):
-    """A contender's result is not the product: it is not timed."""
+    """A contender's result is not the product: it is not timed. `error` is how far off it is."""
+
+    def __init__(self, message: str, error: float) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """x[M, K], weights w[N, K], and what x @ w.T is in float64. `cold` bytes of weights rotate through the caches."""
+class Weights:
+    """Quantised weights w[N, K]; `cold` bytes of copies of them rotate through the caches."""
 
-    x: npt.NDArray[np.float32]
     q: QTensor
-    exact: npt.NDArray[np.float64]
     cold: int
 
-    def error(self, y: npt.NDArray[np.floating]) -> float:
-        """The largest error of a result, relative to the largest number of the exact one."""
-        wrong = np.abs(y.astype(np.float64) - self.exact).max()
-        return float(wrong / np.abs(self.exact).max())
-
-    def checked(self, name: str, y: npt.NDArray[np.floating], activations: str) -> float:
-        """The error of a result; WrongResult when no rounding of activations explains it."""
-        found = self.error(y)
-        if not found <= LIMITS[activations]:
-            limit = LIMITS[activations]
-            raise WrongResult(f"{name} computes a wrong product: its relative error is {found:.2g}, above {limit}")
-        return found
+    @cached_property
+    def values(self) -> npt.NDArray[np.float64]:
+        """The numbers that the codes stand for [N, K]."""
+        return self.q.dequantize(np.float64)
 
     def copies(self, nbytes: int) -> int:
         """How many copies of weights of that many bytes do not stay in the caches."""
         return max(2, -(-self.cold // nbytes))
 
 
-def make_problem(bits: int, m: int, n: int, k: int, group: int, cold: int, seed: int = 0) -> Problem:
-    """Random codes of `bits` bits with f16 scales and integer zero points, and normal activations."""
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """x[M, K], and what x @ w.T is in float64."""
+
+    x: npt.NDArray[np.float32]
+    exact: npt.NDArray[np.float64]
+
+    def error(self, y: npt.NDArray[np.floating]) -> float:
+        """The largest error of a result, relative to the largest number of the exact one."""
+        wrong = np.abs(y.astype(np.float64) - self.exact).max()
+        return float(wrong / np.abs(self.exact).max())
+
+    def checked(self, facts: Facts, y: npt.NDArray[np.floating]) -> float:
+        """The error of a result; WrongResult when no rounding of activations explains it."""
+        found, limit = self.error(y), LIMITS[facts.activations]
+        if not found <= limit:
+            raise WrongResult(
+                f"{facts.name} computes a wrong product of {facts.weights} weights: "
+                f"its relative error is {found:.2g}, above {limit}",
+                found,
+            )
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A library with its copies of the weights, ready for any x.
+
+    `start` gives the contender for a problem, its results checked; it raises WrongResult.
+    """
+
+    facts: Facts
+    start: Callable[[Problem], Contender]
+
+
+def format_of(text: str, group: int) -> Format:
+    """The format that is measured for `u3` (groups of `group`, f16 scales, zero points for unsigned integers), or the
+    one that `mxfp4` or `u3:g64:bf16` is by itself.
+    """
+    if ":" in text or text.strip().lower() in NAMED_FORMATS:
+        return Format.parse(text)
+    element = dtype(text.strip())
+    zero = "+zero" if isinstance(element, Int) and not element.signed else ""
+    return Format.parse(f"{element}:g{group}:f16{zero}")
+
+
+def make_weights(format: Format, n: int, k: int, cold: int, seed: int = 0) -> Weights:
+    """Random codes that stand for finite numbers, random scales around 1 / the largest number, and zero points."""
     rng = np.random.default_rng(seed)
-    format = Format.parse(f"u{bits}:g{group}:f16+zero")
-    codes = rng.integers(0, 1 << bits, (n, k), np.uint8)
+    table = value_table(format.element)
+    known = np.flatnonzero(np.isfinite(table)).astype(np.uint8)
+    codes = known[rng.integers(0, known.size, (n, k))]
     sides = (n, format.groups(k))
-    scales = (rng.uniform(0.5, 1.5, sides) / 2**bits).astype(np.float16).view(np.uint16)
-    zeros = rng.integers((1 << bits) // 4, (1 << bits) * 3 // 4 + 1, sides, np.uint8)
-    q = QTensor.from_codes(codes, scales, format, zeros)
-    x = rng.standard_normal((m, k)).astype(np.float32)
-    return Problem(x, q, x.astype(np.float64) @ q.dequantize(np.float64).T, cold)
+    scales = rng.uniform(0.5, 1.5, sides) / np.abs(table[known]).max()
+    q = QTensor.from_codes(codes, format.scale.encode(scales), format, _zeros(format, sides, rng))
+    return Weights(q, cold)
 
 
-def ours(problem: Problem, activations: Activations) -> Contender:
-    """`linear`, as a user calls it, on copies of the tensor whose prepared buffers lie at different addresses."""
-    prepared = prepare(problem.q, activations, target("cpu"))
-    twins: list[QTensor] = []
-    for _ in range(problem.copies(prepared.nbytes)):
-        own = replace(
-            prepared,
-            weights=aligned_copy(prepared.weights),
-            scales=prepared.scales.copy(),
-            zeros=prepared.zeros.copy(),
-        )
-        twin = copy.copy(problem.q)
-        twin._prepared.update({key: own for key, value in problem.q._prepared.items() if value is prepared})
-        twins.append(twin)
-    name = f"bitwright {activations}"
-    errors = [
-        problem.checked(name, np.asarray(linear(problem.x, twin, activations=activations)), activations)
-        for twin in (twins[0], twins[-1])
+def _zeros(format: Format, sides: tuple[int, int], rng: np.random.Generator) -> CodeArray | None:
+    """Zero points within the middle half of the codes, or offsets of up to half a weight."""
+    kind = format.zero_dtype
+    if kind is None:
+        return None
+    if format.zero == "int":
+        low, high = (1 << kind.bits) // 4, (1 << kind.bits) * 3 // 4
+        return rng.integers(low, high + 1, sides, np.uint8)
+    return kind.encode(rng.uniform(-0.5, 0.5, sides))
+
+
+def make_problem(m: int, values: npt.NDArray[np.float64], seed: int = 1) -> Problem:
+    """Normal activations [m, K], and their product with the values [N, K]."""
+    x = np.random.default_rng(seed).standard_normal((m, values.shape[1])).astype(np.float32)
+    return against(x, values)
+
+
+def against(x: npt.NDArray[np.float32], values: npt.NDArray[np.floating]) -> Problem:
+    """The problem of multiplying x by weights of these values: for libraries that store numbers of their own."""
+    return Problem(x, x.astype(np.float64) @ values.astype(np.float64).T)
+
+
+def copied(array: npt.NDArray[_T]) -> npt.NDArray[_T]:
+    """The same array elsewhere, on huge pages."""
+    twin: npt.NDArray[_T] = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape)
+    twin[...] = array
+    return twin
+
+
+def load_ours(weights: Weights, modes: Sequence[Activations]) -> list[Loaded]:
+    """`linear`, as a user calls it, on copies of the tensor whose prepared buffers lie at different addresses.
+
+    Modes that the element type does not have are left out.
+    """
+    here, sizes = target("cpu"), dict[Activations, int]()
+    for mode in modes:
+        try:
+            sizes[mode] = prepare(weights.q, mode, here).nbytes
+        except LinearError:
+            continue
+    if not sizes:
+        return []
+    twins = [_twin(weights.q) for _ in range(weights.copies(min(sizes.values())))]
+    element = weights.q.format.element
+    return [
+        _ours(twins, Facts(f"bitwright {mode}", str(element), element.bits, mode, nbytes, ours=True))
+        for mode, nbytes in sizes.items()
     ]
-    turn = count()
 
-    def call() -> object:
-        return linear(problem.x, twins[next(turn) % len(twins)], activations=activations)
 
-    return Contender(name, problem.q.format.element.bits, prepared.nbytes, max(errors), 1, call)
+def _twin(q: QTensor) -> QTensor:
+    """The tensor with copies of everything that has been prepared for it."""
+    twin = copy.copy(q)
+    object.__setattr__(twin, "_prepared", {key: _with_own_arrays(value) for key, value in q._prepared.items()})
+    return twin
+
+
+def _with_own_arrays(prepared: object) -> object:
+    if not is_dataclass(prepared) or isinstance(prepared, type):
+        return prepared
+    arrays = {f.name: getattr(prepared, f.name) for f in fields(prepared) if f.init}
+    return replace(prepared, **{name: copied(a) for name, a in arrays.items() if isinstance(a, np.ndarray)})
+
+
+def _ours(twins: Sequence[QTensor], facts: Facts) -> Loaded:
+    mode = facts.activations
+
+    def start(problem: Problem) -> Contender:
+        errors = [
+            problem.checked(facts, np.asarray(linear(problem.x, twin, activations=mode)))
+            for twin in (twins[0], twins[-1])
+        ]
+        turn = count()
+        return Contender(
+            facts, max(errors), 1, lambda: linear(problem.x, twins[next(turn) % len(twins)], activations=mode)
+        )
+
+    return Loaded(facts, start)

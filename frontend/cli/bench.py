@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -12,14 +13,15 @@ import typer
 from .errors import CliError, show
 
 if TYPE_CHECKING:
-    from ..bench.linear import Row
+    from ...vm.formats import Format
+    from ..bench.linear import Plan
+    from ..bench.rows import Row
     from ..library.plan import Activations
 
 bench_app = typer.Typer(help="Measure kernels on this machine.", no_args_is_help=True)
 
-HEAD = (
-    f"{'M':>4} {'bits':>4}  {'by':20} {'µs':>10} {'GB/s':>7} {'of DRAM':>8} {'DRAM GB/s':>10} {'GOP/s':>8} {'error':>8}"
-)
+WIDTH = 170
+"""Columns of the tables when they are not written to a terminal."""
 
 
 @bench_app.callback()
@@ -29,57 +31,141 @@ def _group() -> None:
 
 @bench_app.command("linear")
 def linear_command(
-    widths: Annotated[str, typer.Option("--widths", help="Bits of a weight: 1-8, or 2,3,4.")] = "1-8",
-    m: Annotated[str, typer.Option("--m", help="Rows of activations.")] = "1,16",
+    widths: Annotated[
+        str | None, typer.Option("--widths", help="Bits of unsigned integers: 1-8, or 2,3,4. Default: 1-8.")
+    ] = None,
+    types: Annotated[
+        str | None, typer.Option("--types", help="Other weights: i4, nf4, f6e3m2, mxfp4 ... or whole formats.")
+    ] = None,
+    m: Annotated[str, typer.Option("--m", help="Rows of activations.")] = "1,4,16,64,512",
     n: Annotated[int, typer.Option("--n", min=1, help="Rows of weights.")] = 4096,
     k: Annotated[int, typer.Option("--k", min=1, help="Columns of weights.")] = 4096,
     group: Annotated[int, typer.Option("--group", min=1, help="Weights that share a scale.")] = 128,
     activations: Annotated[
-        str, typer.Option("--activations", help="What x is rounded to: f32, bf16, f16, int8.")
-    ] = "f32,int8",
+        str, typer.Option("--activations", help="What x is rounded to: int8, bf16, f32, f16.")
+    ] = "int8,bf16,f32",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Default: all that this process may use.")
     ] = None,
-    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Time numpy, torch and onnxruntime too.")] = True,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Time the other installed libraries too.")] = True,
     cold: Annotated[int, typer.Option("--cold", min=1, help="MiB of weights that rotate: more than the caches.")] = 320,
     seconds: Annotated[float, typer.Option("--seconds", min=0, help="How long each contender is timed.")] = 0.6,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures too.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw them as a roofline.")] = None,
 ) -> None:
     """Time y[M, N] = x[M, K] @ w[N, K].T at every width, with weights that are not in the caches.
 
-    Each line gives the median time, the rate at which stored weights are read, and what part that is of the rate at
-    which memory is read in the same minutes. Every result is checked against float64 before it is timed. Compare lines
-    of one run only; differences of less than 15 % mean little.
+    Each row gives the median time, the rate at which stored weights are read, and what part that is of the rate at
+    which memory is read in the same minutes; the rate of multiplications and additions, and what part that is of what
+    the processor's instruction for them reaches. Every result is checked against float64 before it is timed. Rows of
+    one width are measured in turns, with those of the peers that they are compared with. Compare rows of one run only;
+    differences of less than 15 % mean little.
 
-    Example: `bitwright bench linear --widths 3,4 --m 1 --no-peers`
+    Example: `bitwright bench linear --widths 3,4 --types nf4 --m 1 --plot roofline.png`
     """
     from ...backend.llvm.pool import threads as usual_threads
-    from ..bench.linear import Plan, run_plan
+    from ..bench.linear import Plan, estimated_seconds, run_plan
     from .files import replace_file
 
     count = usual_threads() if threads is None else threads
     plan = Plan(
-        _range(widths, "--widths", 8), _range(m, "--m", 1 << 16), n, k, group, _kinds(activations), count, peers,
+        _formats(widths, types, group), _range(m, "--m", 1 << 16), n, k, group, _kinds(activations), count, peers,
         cold << 20, seconds,
     )  # fmt: skip
-    show(f"N = {n}, K = {k}, groups of {group}, {count} threads, at least {cold} MiB of weights in rotation")
-    show(HEAD)
-    rows = []
-    with _numpy_threads(count):
-        for row in run_plan(plan):
-            rows.append(row)
-            show(_line(row))
-    if as_json is not None:
-        content = json.dumps({"threads": count, "cold_mebibytes": cold, "rows": [vars(row) for row in rows]}, indent=1)
-        replace_file(as_json, content.encode())
-
-
-def _line(row: Row) -> str:
-    return (
-        f"{row.m:4} {'' if row.bits is None else row.bits:>4}  {row.name:20} {row.microseconds:10,.1f} "
-        f"{row.gigabytes_per_second:7.1f} {row.of_bandwidth:8.0%} {row.bandwidth_gigabytes_per_second:10.1f} "
-        f"{row.gigaoperations_per_second:8.1f} {row.relative_error:8.1e}"
+    if plot is not None:
+        _check_plot(plot)
+    show(
+        f"N = {n}, K = {k}, groups of {group}, {count} threads, at least {cold} MiB of weights in rotation; "
+        f"this takes about {_duration(estimated_seconds(plan))}"
     )
+    rows: list[Row] = []
+    with _numpy_threads(count), _progress(plan) as step:
+        for found in run_plan(plan):
+            rows += found
+            step(found)
+    _show_tables(rows)
+    if as_json is not None:
+        from ..bench.record import to_json
+
+        settings = {"threads": count, "cold_mebibytes": cold, "group": group}
+        replace_file(as_json, to_json(rows, settings).encode())
+    if plot is not None:
+        from ..bench.plot import draw
+
+        draw(rows, plot)
+    if wrong := [row for row in rows if row.facts.ours and row.figures is None]:
+        raise CliError(f"{len(wrong)} of our own products are wrong; please report the lines that say WRONG")
+
+
+@bench_app.command("plot")
+def plot_command(
+    source: Annotated[Path, typer.Argument(metavar="FILE.json", help="What `bench linear --json` wrote.")],
+    output: Annotated[Path, typer.Argument(metavar="FILE.png", help="The picture.")],
+) -> None:
+    """Draw a run's figures as a roofline.
+
+    Example: `bitwright bench plot figures.json roofline.png`
+    """
+    from ..bench.record import rows_of
+
+    _check_plot(output)
+    rows = rows_of(source.read_text(encoding="utf-8"))
+
+    from ..bench.plot import draw
+
+    draw(rows, output)
+    show(f"drawn in {output}")
+
+
+def _check_plot(path: Path) -> None:
+    """Says what is missing before anything is measured."""
+    import importlib.util
+
+    if path.suffix != ".png":
+        raise CliError(f"--plot {path}: the picture is a PNG file; let its name end in .png")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise CliError("a plot needs matplotlib, which is not installed: pip install 'bitwright[bench]'")
+
+
+def _show_tables(rows: list[Row]) -> None:
+    from rich.console import Console
+
+    from .bench_table import tables
+
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH)
+    for table in tables(rows):
+        console.print()
+        console.print(table)
+
+
+@contextmanager
+def _progress(plan: Plan) -> Iterator[Callable[[tuple[Row, ...]], None]]:
+    """What is told about each part of the run when it is done: a bar on a terminal, else the rows, line by line."""
+    from ..bench.linear import families
+    from .bench_table import line
+
+    if not sys.stdout.isatty():
+        yield lambda rows: show("\n".join(line(row) for row in rows))
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("measuring", total=len(families(plan)) * len(plan.rows))
+        yield lambda rows: progress.advance(task)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+
+
+def _formats(widths: str | None, types: str | None, group: int) -> tuple[Format, ...]:
+    """The formats of --widths and --types, each once; all widths when nothing is said."""
+    from ..bench.problem import format_of
+
+    words = [] if types is None else [word.strip() for word in types.split(",")]
+    numbers = _range(widths, "--widths", 8) if widths is not None else () if words else tuple(range(1, 9))
+    names = [*(f"u{bits}" for bits in numbers), *words]
+    return tuple(dict.fromkeys(format_of(name, group) for name in names))
 
 
 def _range(text: str, option: str, highest: int) -> tuple[int, ...]:

@@ -30,10 +30,10 @@ class Node:
 def model(
     nodes: Sequence[Node],
     weights: Mapping[str, npt.NDArray[np.generic]],
-    inputs: Mapping[str, Sequence[int]],
-    outputs: Mapping[str, Sequence[int]],
+    inputs: Mapping[str, Sequence[int | str]],
+    outputs: Mapping[str, Sequence[int | str]],
 ) -> bytes:
-    """The model with these nodes; its inputs and outputs are f32 of the given shapes."""
+    """The model with these nodes; its inputs and outputs are f32 of these shapes, where a word stands for any size."""
     graph = b"".join(
         [
             *(_message(1, _node(node)) for node in nodes),
@@ -67,8 +67,8 @@ def _tensor(name: str, value: npt.NDArray[np.generic]) -> bytes:
     return sides + _number(2, kinds[value.dtype.name]) + _text(8, name) + _message(9, value.tobytes())
 
 
-def _value(name: str, shape: Sequence[int]) -> bytes:
-    sides = b"".join(_message(1, _number(1, side)) for side in shape)
+def _value(name: str, shape: Sequence[int | str]) -> bytes:
+    sides = b"".join(_message(1, _text(2, side) if isinstance(side, str) else _number(1, side)) for side in shape)
     return _text(1, name) + _message(2, _message(1, _number(1, FLOAT) + _message(2, sides)))
 
 
