@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Generic, ParamSpec
 
+from ..backend.exclusive import once
 from ..backend.target import Target
 from ..backend.target import target as find_target
 from ..vm.diagnostic import Diagnostic, Problem
@@ -39,7 +40,7 @@ class Jit(Generic[P]):
         self.target = target
         self._kernels: dict[tuple[object, ...], Kernel] = {}
 
-    @functools.cached_property
+    @once
     def syntax(self) -> syntax.Kernel:
         """The kernel's syntax tree; parsed at the first call, when mistakes are reported."""
         return self.source.syntax()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.cache import default_cache
+from ..backend.exclusive import once
 from ..backend.lane.simulate import simulate as run_lanes
 from ..backend.lane.text import render
 from ..backend.llvm.build import assembly, load
@@ -93,17 +93,17 @@ class Kernel:
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     multiples: Mapping[str, int] = field(default_factory=dict)
 
-    @cached_property
+    @once
     def program(self) -> Program:
         """The tile program as it is written, before any stage."""
         return build(self.source_text.syntax(), self.parameters, self.multiples)
 
-    @cached_property
+    @once
     def compiled(self) -> Compiled:
         """The program after every stage up to LLVM IR."""
         return compile_program(self.program, self.target, until="emit")
 
-    @cached_property
+    @once
     def code(self) -> bytes:
         """The object, from the cache if it is there."""
         cache, key = default_cache(), self._key()
@@ -121,7 +121,7 @@ class Kernel:
         parts += [f"{k}%{v}" for k, v in sorted(self.multiples.items())]
         return default_cache().key("kernel", *parts)
 
-    @cached_property
+    @once
     def function(self) -> Callable_:
         """The tvm-ffi function: what Python calls, and what TVM calls as a packed function."""
         if not self.target.runs_here:

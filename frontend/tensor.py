@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from os import PathLike
 from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from ..backend.exclusive import once
 from ..vm.bits import pack, unpack
 from ..vm.dtypes import Codebook, DType
 from ..vm.formats import Format
@@ -212,7 +212,7 @@ class QTensor:
 
         save(self, path)
 
-    @cached_property
+    @once
     def digest(self) -> str:
         """SHA-256 of meaning and content: equal for equal tensors, different for different ones."""
         return _digest(self)

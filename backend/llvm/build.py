@@ -22,6 +22,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+from ..exclusive import exclusive
 from ..target import Target
 from .features import start_llvm
 
@@ -43,6 +44,7 @@ class Library:
         self._trackers = [tracker]
         self._addresses: dict[str, int] = {}
 
+    @exclusive
     def address(self, symbol: str) -> int:
         """Where a function or global of the object lies; BuildError when the object does not define it."""
         if symbol not in self._addresses:
@@ -61,6 +63,7 @@ class Library:
             tracker.detach()
 
 
+@exclusive
 def assemble(ir: str, target: Target) -> bytes:
     """The relocatable object for a module given as LLVM IR text; BuildError when LLVM rejects the text."""
     module, machine, externals = _optimised(ir, target)
@@ -72,6 +75,7 @@ def assemble(ir: str, target: Target) -> bytes:
     return code
 
 
+@exclusive
 def assembly(ir: str, target: Target, comments: bool = False) -> str:
     """The assembly text for a module given as LLVM IR text, as `assemble` would encode it.
 
@@ -82,6 +86,7 @@ def assembly(ir: str, target: Target, comments: bool = False) -> str:
     return str(machine.emit_assembly(module))
 
 
+@exclusive
 def load(code: bytes, symbols: Mapping[str, int] | None = None) -> Library:
     """Load an object into this process.
 

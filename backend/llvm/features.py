@@ -14,11 +14,13 @@ from collections.abc import Sequence
 import llvmlite.binding as llvm
 
 from ..cache import default_cache
+from ..exclusive import exclusive
 from .feature_names import feature_names, is_arm
 
 __all__ = ["host_features", "named_features", "start_llvm"]
 
 
+@exclusive
 @functools.cache
 def start_llvm() -> None:
     """Make LLVM's code generators available, those of other architectures too; takes 2 ms, later calls nothing."""
@@ -26,6 +28,7 @@ def start_llvm() -> None:
     llvm.initialize_all_asmprinters()
 
 
+@exclusive
 @functools.cache
 def host_features() -> frozenset[str]:
     """The features of the processor that runs this process, by LLVM's names."""
@@ -33,6 +36,7 @@ def host_features() -> frozenset[str]:
     return present & feature_names(llvm.get_process_triple())
 
 
+@exclusive
 @functools.cache
 def named_features(cpu: str, triple: str) -> frozenset[str]:
     """The features of the processor that LLVM calls `cpu`, of the triple's architecture.

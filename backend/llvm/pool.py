@@ -5,8 +5,9 @@ the blocks 0..blocks into one contiguous range per thread and calls ``body(args,
 thread takes the first range, so that one block, or one thread, costs no hand-over at all. A call made while the pool is
 busy (by another Python thread, or by a kernel) runs its blocks by itself. `pool_ir.py` says how it works inside.
 
-Threads are as many as the processors that this process may use, or $BITWRIGHT_NUM_THREADS. They are made when first
-needed, sleep in between, and never keep a process from ending. After a fork the child makes its own.
+Threads are as many as the processors that this process may use (see `processors.py`), or $BITWRIGHT_NUM_THREADS, or
+what `set_threads` was told. They are made when first needed, sleep in between, and never keep a process from ending.
+After a fork the child makes its own.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from collections.abc import Callable
 import llvmlite.binding as llvm
 
 from ..cache import Cache, default_cache
+from ..exclusive import exclusive
 from ..target import Target, target
 from .build import Library, assemble, load
 from .pool_ir import MAX_THREADS, Waiting, pool_ir
+from .processors import processors
 
 __all__ = ["PoolError", "compile_pool", "parallel_address", "set_threads", "threads"]
 
@@ -37,15 +40,17 @@ def parallel_address() -> int:
 
 
 def threads() -> int:
-    """How many threads a kernel may use at most, the calling one included."""
+    """How many threads a kernel uses at most, with the calling one; PoolError if $BITWRIGHT_NUM_THREADS is wrong."""
     return _state.count if _state.count is not None else _usual_threads()
 
 
 def set_threads(count: int) -> None:
-    """Use at most that many threads (1 to 256) from the next call on; PoolError when out of range."""
+    """Use at most that many threads (1 to 256) in this process, from the next call on; PoolError when out of range.
+
+    It wins over $BITWRIGHT_NUM_THREADS. Threads that exist already sleep when they are not used.
+    """
     if not 1 <= count <= MAX_THREADS:
         raise PoolError(f"{count} threads were asked for; a number from 1 to {MAX_THREADS} is possible")
-    _pool()
     _state.set(count)
 
 
@@ -66,22 +71,21 @@ def _usual_threads() -> int:
         if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
             raise PoolError(f"BITWRIGHT_NUM_THREADS is {text!r}; set it to a number from 1 to {MAX_THREADS}")
         return int(text)
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
-    return min(os.cpu_count() or 1, MAX_THREADS)
+    return min(processors(), MAX_THREADS)
 
 
 class _State:
-    """How many threads the pool was told to use; None before it exists."""
+    """How many threads kernels shall use, None before it was decided; and how to tell the pool, once there is one."""
 
     def __init__(self) -> None:
         self.count: int | None = None
         self.tell: Callable[[int], None] | None = None
 
+    @exclusive
     def set(self, count: int) -> None:
-        assert self.tell is not None
-        self.tell(count)
         self.count = count
+        if self.tell is not None:
+            self.tell(count)
 
 
 _state = _State()
@@ -93,9 +97,10 @@ def _waiting() -> Waiting:
     return "none" if sys.platform == "win32" else "poll"
 
 
+@exclusive
 @functools.cache
 def _pool() -> Library:
-    count = _usual_threads()
+    count = threads()
     library = compile_pool(target("cpu:baseline"), _waiting(), default_cache())
     addresses = [library.address(name) for name in ("bw_parallel", "bw_pool_limit", "bw_pool_forked")]
     library.keep_forever()  # its threads outlive every Python object
