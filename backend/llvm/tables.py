@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from ..target import Target
 from .code import Code, Operand, literal, splat
 from .shuffle import pieces
+from .tables_arm import WORDS, bytes_by_tbl, words_by_tbl
 
 __all__ = ["lookup", "lookup_bytes"]
 
 
 def lookup(code: Code, target: Target, table: Sequence[int], index: Operand) -> Operand:
     """The table's entry at `index` modulo its length, in every lane."""
+    if index.lanes and target.has("neon") and len(table) <= WORDS:
+        return pieces(code, [index], 4, lambda xs: words_by_tbl(code, table, xs[0]))
     width = 16 if target.has("avx512f") else 8 if target.has("avx2") else 0
     if index.lanes and width and len(table) <= 4 * width:
         return pieces(code, [index], width, lambda xs: _lookup_register(code, table, xs[0]))
@@ -51,6 +54,8 @@ def _choose(code: Code, found: list[Operand], index: Operand, bit: int) -> Opera
 
 def lookup_bytes(code: Code, target: Target, table: Sequence[int], word: Operand) -> Operand:
     """Each byte of the words replaced by the table's entry at that byte modulo the table's length."""
+    if word.lanes and target.has("neon"):
+        return pieces(code, [word], 4, lambda xs: bytes_by_tbl(code, table, xs[0]))
     if word.lanes and target.has("avx512vbmi"):
         return pieces(code, [word], 16, lambda xs: _in_bytes(code, xs[0], lambda b: _vbmi(code, table, b)))
     name, width = _byte_shuffle(target)
@@ -83,10 +88,27 @@ def _byte_shuffle(target: Target) -> tuple[str, int]:
 
 
 def _rows(code: Code, name: str, table: Sequence[int], index: Operand) -> Operand:
-    """Sixteen entries at a time; the instruction gives 0 for an index with its top bit set, so that bit goes first."""
-    low = code.number("and", index, 0x0F)
-    rows = [literal(list(table[k : k + 16]) * (index.lanes // 16), "i8") for k in range(0, len(table), 16)]
-    return _choose(code, [code.call(name, "i8", index.lanes, row, low) for row in rows], index, 4)
+    """Sixteen entries at a time.
+
+    The instruction looks at an index's low four bits, and gives 0 where its top bit is set.  So each row of sixteen
+    holds what it changes in the row before, and is looked up at an index that lies below 0 unless it is in this row or
+    a later one.
+    """
+    if len(table) > 128:
+        halves = [_rows(code, name, table[k : k + 128], index) for k in (0, 128)]
+        return _choose(code, halves, index, 7)
+    places = code.number("and", index, len(table) - 1)
+    result: Operand | None = None
+    for start in range(0, len(table), 16):
+        row = [
+            x ^ y
+            for x, y in zip(table[start : start + 16], table[start - 16 : start] if start else [0] * 16, strict=True)
+        ]
+        rest = code.number("sub", places, start) if start else places
+        found = code.call(name, "i8", index.lanes, literal(row * (index.lanes // 16), "i8"), rest)
+        result = found if result is None else code.binary("xor", result, found)
+    assert result is not None
+    return result
 
 
 def _bytes_from_memory(code: Code, table: Sequence[int], word: Operand) -> Operand:

@@ -15,9 +15,27 @@ from numpy.typing import NDArray
 unicorn = pytest.importorskip("unicorn")
 arm64 = pytest.importorskip("unicorn.arm64_const")
 
-_CODE, _DATA, _STACK, _RETURN = 0x10_0000, 0x1000_0000, 0x7000_0000, 0xF_0000
-_MEMSET = struct.pack("<5I", 0xAA0003E3, 0xB4000082, 0x38001461, 0xD1000442, 0x17FFFFFD) + struct.pack("<I", 0xD65F03C0)
-_MEMCPY = struct.pack("<7I", 0xAA0003E3, 0xB40000A2, 0x38401424, 0x38001464, 0xD1000442, 0x17FFFFFC, 0xD65F03C0)
+_OUTSIDE, _CODE, _DATA, _SLOTS, _HEAP, _STACK = 0xF_0000, 0x10_0000, 0x1000_0000, 0x6000_0000, 0x6800_0000, 0x7000_0000
+_HEAP_SIZE = 16 << 20
+_FUNCTIONS = ("", "memset", "memcpy", "aligned_alloc", "free", "sinf", "cosf")  # the first is where the call returns to
+
+
+def _outside(machine: unicorn.Uc, address: int, size: int, data: object) -> None:
+    """Does what a function of the C library does, when the emulator comes to the `ret` that stands for it."""
+    first, second, third = (machine.reg_read(arm64.UC_ARM64_REG_X0 + k) for k in range(3))
+    match _FUNCTIONS[(address - _OUTSIDE) // 4]:
+        case "memset":
+            machine.mem_write(first, bytes([second & 0xFF]) * third)
+        case "memcpy":
+            machine.mem_write(first, bytes(machine.mem_read(second, third)))
+        case "aligned_alloc":
+            assert second <= _HEAP_SIZE
+            machine.reg_write(arm64.UC_ARM64_REG_X0, _HEAP)
+        case "sinf" | "cosf" as name:
+            x = np.array([machine.reg_read(arm64.UC_ARM64_REG_S0)], np.uint32).view(np.float32).astype(np.float64)
+            with np.errstate(invalid="ignore"):
+                y = (np.sin(x) if name == "sinf" else np.cos(x)).astype(np.float32)
+            machine.reg_write(arm64.UC_ARM64_REG_S0, int(y.view(np.uint32)[0]))
 
 
 class Object:
@@ -34,8 +52,6 @@ class Object:
                 self._image += bytes(-len(self._image) % max(1, s[8]))
                 self._at[number] = _CODE + len(self._image)
                 self._image += code[s[4] : s[4] + s[5]] if s[1] != 8 else bytes(s[5])
-        self._image += bytes(-len(self._image) % 16)
-        self._outside = {"memset": self._add(_MEMSET), "memcpy": self._add(_MEMCPY)}
         symbols = next(s for s in self._sections if s[1] == 2)
         self._symbols = [struct.unpack_from("<IBBHQQ", code, symbols[4] + 24 * k) for k in range(symbols[5] // 24)]
         self._names = self._sections[symbols[6]][4]
@@ -44,17 +60,15 @@ class Object:
                 for k in range(s[5] // 24):
                     self._relocate(self._at[s[7]], *struct.unpack_from("<QQq", code, s[4] + 24 * k))
 
-    def _add(self, code: bytes) -> int:
-        self._image += code
-        return _CODE + len(self._image) - len(code)
-
     def _name(self, symbol: tuple[int, ...]) -> str:
         start = self._names + symbol[0]
         return self._code[start : self._code.index(b"\0", start)].decode()
 
     def _address(self, symbol: tuple[int, ...]) -> int:
-        """What is not defined, and is not one of the two functions above, lies at 0: calling it stops the emulator."""
-        return self._at[symbol[3]] + symbol[4] if symbol[3] else self._outside.get(self._name(symbol), 0)
+        """Where the symbol lies; a function that is not in the object lies outside."""
+        if symbol[3]:
+            return self._at[symbol[3]] + symbol[4]
+        return _OUTSIDE + 4 * _FUNCTIONS.index(self._name(symbol))
 
     def _relocate(self, section: int, offset: int, info: int, addend: int) -> None:
         """The relocations of the small code model (ELF for the Arm 64-bit Architecture, section 5.7)."""
@@ -75,34 +89,56 @@ class Object:
             raise AssertionError(f"relocation {kind} is new here")
         struct.pack_into("<I", self._image, spot, word)
 
-    def call(self, name: str, arguments: Sequence[NDArray[np.generic] | int], slots: bool = False) -> None:
-        """Calls a function with addresses of arrays, which change in place, and integers.
+    def call(self, name: str, arguments: Sequence[NDArray[np.generic] | int]) -> None:
+        """Calls a function with integers, and with addresses of arrays, which change in place."""
+        machine = self._machine()
+        words = _placed(machine, arguments)
+        self._run(machine, name, words)
+        _taken(machine, arguments, words)
 
-        With `slots` the arguments but the last two are words of memory, to which the first register points.
-        """
+    def body(self, slots: Sequence[NDArray[np.generic] | int], blocks: int) -> int:
+        """Calls a lane function's body for the blocks 0 .. blocks - 1; the code of the failure it reports, or 0."""
+        machine = self._machine()
+        words = _placed(machine, slots)
+        held = np.array([*words, 0], np.uint64)
+        (place,) = _placed(machine, [held], _SLOTS)
+        self._run(machine, "body", [place, 0, blocks])
+        _taken(machine, [*slots, held], [*words, place])
+        return int(held[-1])
+
+    def _machine(self) -> unicorn.Uc:
         machine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
         machine.ctl_set_cpu_model(arm64.UC_CPU_ARM64_MAX)
-        for start, size in ((_CODE, len(self._image)), (_STACK, 1 << 20), (_RETURN, 4096)):
+        for start, size in ((_CODE, len(self._image)), (_STACK, 1 << 20), (_OUTSIDE, 4096), (_HEAP, _HEAP_SIZE)):
             machine.mem_map(start, -(-size // 4096) * 4096)
         machine.mem_write(_CODE, bytes(self._image))
-        words, places, top = [], [], _DATA
-        for x in arguments:
-            words.append(top if isinstance(x, np.ndarray) else x & (1 << 64) - 1)
-            if isinstance(x, np.ndarray):
-                room = -(-(x.nbytes + 64) // 4096) * 4096
-                machine.mem_map(top, room)
-                machine.mem_write(top, x.tobytes())
-                places.append((x, top))
-                top += room + 4096  # a gap, so that to run past the end is an error
-        if slots:
-            machine.mem_map(top, 4096)
-            machine.mem_write(top, struct.pack(f"<{len(words) - 2}Q", *words[:-2]))
-            words = [top, *words[-2:]]
+        machine.mem_write(_OUTSIDE, struct.pack("<I", 0xD65F03C0) * len(_FUNCTIONS))  # ret
+        machine.hook_add(unicorn.UC_HOOK_CODE, _outside, begin=_OUTSIDE, end=_OUTSIDE + 4 * len(_FUNCTIONS))
+        machine.reg_write(arm64.UC_ARM64_REG_SP, _STACK + (1 << 20))
+        machine.reg_write(arm64.UC_ARM64_REG_LR, _OUTSIDE)
+        return machine
+
+    def _run(self, machine: unicorn.Uc, name: str, words: Sequence[int]) -> None:
         for k, word in enumerate(words):
             machine.reg_write(arm64.UC_ARM64_REG_X0 + k, word)
-        machine.reg_write(arm64.UC_ARM64_REG_SP, _STACK + (1 << 20))
-        machine.reg_write(arm64.UC_ARM64_REG_LR, _RETURN)
         entry = next(s for s in self._symbols if s[3] and self._name(s) == name)
-        machine.emu_start(self._address(entry), _RETURN)
-        for x, place in places:
+        machine.emu_start(self._address(entry), _OUTSIDE)
+
+
+def _placed(machine: unicorn.Uc, arguments: Sequence[NDArray[np.generic] | int], start: int = _DATA) -> list[int]:
+    """The words to pass: arrays are put into memory, on pages of their own with a gap after them."""
+    words = []
+    for x in arguments:
+        words.append(start if isinstance(x, np.ndarray) else x & (1 << 64) - 1)
+        if isinstance(x, np.ndarray):
+            room = -(-max(1, x.nbytes) // 4096) * 4096
+            machine.mem_map(start, room)
+            machine.mem_write(start, x.tobytes())
+            start += room + 4096
+    return words
+
+
+def _taken(machine: unicorn.Uc, arguments: Sequence[NDArray[np.generic] | int], words: Sequence[int]) -> None:
+    for x, place in zip(arguments, words, strict=True):
+        if isinstance(x, np.ndarray) and x.flags.writeable:
             x[...] = np.frombuffer(machine.mem_read(place, x.nbytes), x.dtype).reshape(x.shape)
