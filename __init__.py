@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .backend.lane.simulate import LaneError
+from .backend.llvm.pool import set_threads, threads
 from .backend.target import Target, target
 from .frontend.importers.gguf import load_qtensor as load_gguf
 from .frontend.importers.safetensors import QTensorFileError, load
@@ -43,5 +44,6 @@ __version__ = "0.1.0"
 __all__ = [
     "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError", "QTensor",
     "QTensorFileError", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout",
-    "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "relax", "simulate", "target", "tune", "unpack",
+    "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "relax", "set_threads", "simulate", "target",
+    "threads", "tune", "unpack",
 ]  # fmt: skip

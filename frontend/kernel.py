@@ -136,8 +136,9 @@ class Kernel:
     def __call__(self, *arguments: object, **sizes: int) -> None:
         if sizes:
             arguments = (*arguments, *self._explicit(sizes))
+        function = self.function  # what fails here is not about the arguments
         try:
-            self.function(*arguments)
+            function(*arguments)
         except (BufferError, TypeError, ValueError) as error:
             plain = tuple(_plain(a) for a in arguments)
             if all(p is a for p, a in zip(plain, arguments, strict=True)):
