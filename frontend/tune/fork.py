@@ -34,7 +34,12 @@ class ForkServer:
         self._log: IO[bytes] | None = None
         self._open: dict[int, Request] = {}
         self._lost: list[int] = []
+        self._said = ""
         self._count = 0
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
 
     def send(self, job: Job, seconds: float, memory: int) -> int:
         """Asks for a job; the number of the request."""
@@ -85,8 +90,6 @@ class ForkServer:
             self._process.kill()
         self.close()
         self._open, self._lost, self._said = kept, lost, said
-
-    _said = ""
 
     def _tail(self) -> str:
         if self._log is None:

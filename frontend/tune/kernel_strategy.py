@@ -87,8 +87,9 @@ def rotating(kernel: Kernel, original: Given, copies: list[Given]) -> Run:
         function(*calls[turn[0]])
 
     def reset() -> None:
-        for ours, right in zip(copies[(turn[0] + 1) % len(copies)].values, original.values, strict=True):
-            if isinstance(ours, np.ndarray) and isinstance(right, np.ndarray):
-                ours[...] = right
+        for given in (copies[turn[0]], copies[(turn[0] + 1) % len(copies)]):
+            for ours, right in zip(given.values, original.values, strict=True):
+                if isinstance(ours, np.ndarray) and isinstance(right, np.ndarray):
+                    ours[...] = right
 
     return Run(call, lambda: outputs(kernel, copies[turn[0]]), reset)

@@ -42,7 +42,7 @@ class Run:
 
     call      does the work once, on the next copy of the inputs
     result    what the last call computed, by the name of each output, as f64
-    reset     puts what the next call works on back to what it was before any call, its outputs to nothing right
+    reset     puts outputs back to what they were before any call, so that a call that writes nothing shows
     """
 
     call: Callable[[], object]

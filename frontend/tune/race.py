@@ -20,8 +20,8 @@ LEAST_TURNS = 2
 BEHIND = 1.15
 """A candidate whose fastest call is slower than the incumbent's median by this factor is not timed further."""
 
-CLOSE = (0.9, 1.03)
-"""Ratios to the incumbent between which it is timed for twice as long again, since little decides."""
+CLOSE = (0.93, 1.02)
+"""Ratios to the incumbent between which it is timed for as long again, since little decides."""
 
 PATIENCE = 6.0
 """Times the seconds asked for, after which slow calls are no longer repeated."""
@@ -51,7 +51,7 @@ def race(ours: Run, other: Run | None, seconds: float) -> Race:
         if time.perf_counter() > end and turn >= LEAST_TURNS:
             break
         if turn == TURNS and other is not None and CLOSE[0] < median(taken[0]) / median(taken[1]) < CLOSE[1]:
-            turns = 3 * TURNS
+            turns = 2 * TURNS
     return Race(tuple(taken[0]), tuple(taken[1]), False)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import importlib
 import os
 import resource
 import selectors
@@ -211,5 +212,19 @@ def _kill(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
+def _import_early() -> None:
+    """What kernels need and what takes long to import: here once, and not in every child.
+
+    tvm-ffi would import PyTorch too, for tensors that candidates do not see.
+    """
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` fail
+    importlib.import_module("tvm_ffi")
+    if hidden:
+        del sys.modules["torch"]
+
+
 if __name__ == "__main__":
+    _import_early()
     Server(Connection(int(sys.argv[1]))).serve()

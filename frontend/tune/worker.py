@@ -51,7 +51,7 @@ class Limits:
     memory: int = 8 << 30
     parallel: int | None = None
     cold: int = DEFAULT_COLD
-    timed_seconds: float = 0.15
+    timed_seconds: float = 0.1
     prune: bool = True
 
 
@@ -88,6 +88,11 @@ class Executor:
     def close(self) -> None:
         """Ends all processes."""
         self._server.close()
+
+    @property
+    def server_pid(self) -> int | None:
+        """The process whose children run candidates; None before the first."""
+        return self._server.pid
 
     def run(self, candidates: Sequence[Candidate]) -> Iterator[Outcome]:
         """The outcome of each candidate, as soon as it is known: first of those that are never measured, then of the

@@ -1,0 +1,41 @@
+"""A small kernel to tune."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitwright.frontend.tune.kernel_problem import KernelProblem
+
+SCALE = """
+def scale(x: f32[M, N], y: f32[M, N], *, B: int = tune(64, 128, 256), R: int = tune(1, 2)):
+    m, n = grid((M, R), (N, B))
+    store(y, [m, n], load(x, [m, n], [R, B]) * 2.0)
+"""
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+def bad(*names: str) -> tuple[str, ...]:
+    return tuple(f"bitwright.tests.frontend.tune.bad_strategies:{name}" for name in names)
+
+
+def scale(*strategies: str, reference: str = "interpreter") -> KernelProblem:
+    """y = 2 x, with these bad strategies beside the kernel's own choices."""
+    return KernelProblem.of(SCALE, {"M": 16, "N": 512}, strategies=bad(*strategies), reference=reference)
+
+
+def double(arrays: Arrays, sizes: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    """The right result, in NumPy."""
+    assert sizes == {"M": 16, "N": 512}
+    return {"y": arrays["x"].astype(np.float64) * 2}
+
+
+def triple(arrays: Arrays, sizes: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    return {"y": arrays["x"].astype(np.float64) * 3}
+
+
+def slender(arrays: Arrays, sizes: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    return {"y": arrays["x"][:1].astype(np.float64)}
