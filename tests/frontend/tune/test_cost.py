@@ -56,7 +56,11 @@ def test_a_model_that_errs_prunes_nothing() -> None:
 
 
 def test_the_ranking_finds_what_each_choice_is_worth() -> None:
-    worth: dict[str, dict[Choice, float]] = {"x": {1: 1.0, 2: 1.5, 4: 3.0}, "y": {"p": 2.0, "q": 1.0}, "z": {0: 1.0, 1: 1.2}}
+    worth: dict[str, dict[Choice, float]] = {
+        "x": {1: 1.0, 2: 1.5, 4: 3.0},
+        "y": {"p": 2.0, "q": 1.0},
+        "z": {0: 1.0, 1: 1.2},
+    }
     pool = [Candidate.of("s", dict(zip("xyz", c, strict=True))) for c in product((1, 2, 4), ("p", "q"), (0, 1))]
 
     def law(c: Candidate) -> float:
