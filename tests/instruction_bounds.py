@@ -1,0 +1,108 @@
+"""How many instructions the main loops of `linear` may take: per 64 weights, for processors by name.
+
+A compiler makes the same code for one processor everywhere, so these are no measurements, and they do not vary.
+`python -m bitwright.tests.instruction_bounds` prints the tables anew, with what there is today and 5 % more.
+
+Where decoding and multiplying are two loops (many rows), both count, each for 64 of the weights that it handles once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from math import ceil
+
+import bitwright as bw
+from bitwright.backend.report import report
+from bitwright.frontend.library.prepared import Activations
+
+Case = tuple[str, Activations, int]  # target, activations, rows of x
+
+ALL = (1, 2, 3, 4, 5, 6, 7, 8)
+SOME = (3, 4, 8)
+CASES: dict[Case, tuple[int, ...]] = {
+    **{("cpu:znver4", mode, 1): ALL for mode in ("int8", "bf16", "f32")},
+    **{("cpu:x86-64-v3", mode, 1): ALL for mode in ("int8", "f32")},
+    **{("cpu:znver4", mode, rows): SOME for rows in (4, 64) for mode in ("int8", "bf16", "f32")},
+    **{("cpu:x86-64-v3", mode, rows): SOME for rows in (4, 64) for mode in ("int8", "f32")},
+    ("cpu:neoverse-v1", "int8", 1): SOME,
+}
+"""The widths (of unsigned integers, groups of 128) that are counted in each case.
+
+x86-64-v3 has no instruction for bf16, and takes f32 kernels for it.
+"""
+
+
+# fmt: off
+INSTRUCTIONS: dict[Case, tuple[float, ...]] = {
+    ("cpu:znver4", "int8", 1): (3.71, 3.88, 6.11, 4.14, 6.37, 6.5, 8.73, 3.61),
+    ("cpu:znver4", "bf16", 1): (15.53, 15.69, 25.66, 15.95, 26.35, 48.73, 40.4, 15.98),
+    ("cpu:znver4", "f32", 1): (13.98, 14.15, 22.68, 14.41, 23.33, 26.75, 40.4, 15.98),
+    ("cpu:x86-64-v3", "int8", 1): (11.49, 11.75, 21.53, 12.08, 20.87, 21.66, 29.86, 18.77),
+    ("cpu:x86-64-v3", "f32", 1): (27.83, 27.96, 74.88, 35.64, 72.78, 73.64, 106.45, 30.91),
+    ("cpu:znver4", "int8", 4): (10.24, 8.27, 7.75),
+    ("cpu:znver4", "bf16", 4): (36.82, 24.02, 32.06),
+    ("cpu:znver4", "f32", 4): (41.84, 30.45, 32.06),
+    ("cpu:znver4", "int8", 64): (12.64, 10.64, 10.11),
+    ("cpu:znver4", "bf16", 64): (46.7, 31.31, 53.36),
+    ("cpu:znver4", "f32", 64): (57.92, 49.62, 51.95),
+    ("cpu:x86-64-v3", "int8", 4): (49.22, 39.97, 60.51),
+    ("cpu:x86-64-v3", "f32", 4): (166.36, 112.75, 103.3),
+    ("cpu:x86-64-v3", "int8", 64): (74.75, 67.2, 68.65),
+    ("cpu:x86-64-v3", "f32", 64): (198.52, 169.05, 166.82),
+    ("cpu:neoverse-v1", "int8", 1): (27.96, 15.23, 10.5),
+}
+STACK_TRAFFIC: dict[Case, tuple[float, ...]] = {
+    ("cpu:znver4", "int8", 1): (0, 0, 0, 0, 0, 0, 0, 0),
+    ("cpu:znver4", "bf16", 1): (0, 0, 1.45, 0, 1.58, 2.96, 2.86, 0),
+    ("cpu:znver4", "f32", 1): (0, 0, 0, 0, 0.27, 0, 2.86, 0),
+    ("cpu:x86-64-v3", "int8", 1): (0, 0.14, 3.35, 0.14, 2.89, 3.81, 5.85, 0),
+    ("cpu:x86-64-v3", "f32", 1): (0, 0, 13.92, 0, 12.41, 13.59, 27.11, 0),
+    ("cpu:znver4", "int8", 4): (0, 0, 0),
+    ("cpu:znver4", "bf16", 4): (4.04, 0, 0),
+    ("cpu:znver4", "f32", 4): (2.56, 0, 0),
+    ("cpu:znver4", "int8", 64): (0, 0, 0),
+    ("cpu:znver4", "bf16", 64): (9.39, 2.37, 9.39),
+    ("cpu:znver4", "f32", 64): (0, 0, 0.86),
+    ("cpu:x86-64-v3", "int8", 4): (18.38, 12.34, 17.92),
+    ("cpu:x86-64-v3", "f32", 4): (63.92, 44.76, 40.43),
+    ("cpu:x86-64-v3", "int8", 64): (13.65, 13.92, 15.89),
+    ("cpu:x86-64-v3", "f32", 64): (26.39, 26.52, 28.88),
+    ("cpu:neoverse-v1", "int8", 1): (0, 0, 0),
+}
+# fmt: on
+
+
+@lru_cache(maxsize=256)
+def counted(case: Case, bits: int) -> dict[str, int | float]:
+    """The report of the kernel."""
+    target, mode, rows = case
+    kernel = bw.linear_kernel(f"u{bits}", m=rows, activations=mode, target=target, n=256, k=1024)
+    return report(kernel.compiled, b"")
+
+
+def instructions(case: Case, bits: int) -> float:
+    """In 64 weights' share of the loops."""
+    return 64 * counted(case, bits)["instructions_per_weight"]
+
+
+def stack_traffic(case: Case, bits: int) -> float:
+    """Vector registers that go to the stack or come from there, in 64 weights' share of the loops."""
+    figures = counted(case, bits)
+    loops = [name.partition(".")[0] for name in figures if name.endswith(".weights")]
+    return sum(64 * (figures[f"{x}.spills"] + figures[f"{x}.reloads"]) / figures[f"{x}.weights"] for x in loops)
+
+
+def tables() -> Iterator[str]:
+    """Both tables as they stand in this file."""
+    for name, count in (("INSTRUCTIONS", instructions), ("STACK_TRAFFIC", stack_traffic)):
+        yield f"{name}: dict[Case, tuple[float, ...]] = {{"
+        for case, widths in CASES.items():
+            bounds = [ceil(count(case, bits) * 105) / 100 for bits in widths]
+            target, mode, rows = case
+            yield f'    ("{target}", "{mode}", {rows}): ({", ".join(f"{b:g}" for b in bounds)}),'
+        yield "}"
+
+
+if __name__ == "__main__":
+    print("\n".join(tables()))
