@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+from bitwright.frontend.tune.cost import Machine
 from bitwright.frontend.tune.device import Device
 from bitwright.frontend.tune.kernel_problem import KernelProblem
 from bitwright.frontend.tune.outcome import Kind, Outcome
@@ -52,6 +53,10 @@ class MadeUp:
     pause: float = 0.0
     key: str = "made-up"
     speed: float = 1.0
+
+    @property
+    def machine(self) -> Machine:
+        return Machine(1e9 * self.speed, 1e9)
 
     def views(self, problem: Problem) -> list[View]:
         return [View(problem, Device(f"a {self.key} device", self.key, 1, 0), problem.space(), problem.default)]

@@ -21,6 +21,7 @@ from .fmt import fmt_command
 from .layout import layout_command
 from .quantize import quantize_command
 from .run import run_command
+from .tune import tune_app
 
 __all__ = ["app", "main"]
 
@@ -78,6 +79,7 @@ app.command("layout")(layout_command)
 app.command("quantize")(quantize_command)
 app.command("doctor")(doctor_command)
 app.command("cache")(cache_command)
+app.add_typer(tune_app, name="tune")
 app.add_typer(bench_app, name="bench")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import platformdirs
@@ -72,6 +73,11 @@ def made_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise not_writable(path, PermissionError("permission denied"))
     return path
+
+
+def now() -> str:
+    """The time, as people and programs read it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def not_writable(path: Path, error: Exception) -> SessionError:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from .places import (
     SessionError,
@@ -34,6 +34,7 @@ from .space import Json
 
 if TYPE_CHECKING:
     from .outcome import Outcome
+    from .pose import Options, Shape
     from .problem import Problem
     from .runners import Host, View
     from .search import Final, Result, Search
@@ -104,8 +105,8 @@ class Session:
         return (self.folder / FILE).exists()
 
     def tune(
-        self, what: object, shapes: Sequence[object] = (), *, trials: int = 100, exhaustive: bool = False,
-        host: Host | None = None, **options: object,
+        self, what: object, shapes: Sequence[Shape] = (), *, trials: int = 100, exhaustive: bool = False,
+        host: Host | None = None, **options: Unpack[Options],
     ) -> Iterator[Result]:  # fmt: skip
         """Search for the fastest candidate of every problem; results come as they are known.
 
@@ -139,13 +140,13 @@ class Session:
             yield from merged([self._searched(searches) for searches in lines.values()])
 
     def _searched(self, searches: Sequence[Search]) -> Iterator[Result]:
+        from .table import Table
+
         for search in searches:
-            news = False
-            for result in search.run():
-                news = True
-                yield result
-            if news or "final" not in search.results.notes():
-                self._conclude(search)
+            yield from search.run()
+            winner = self._winner(search.results.notes())
+            if winner is not None:
+                Table(winners_file()).put([winner])
 
     def tasks(self) -> list[Task]:
         """Every problem of the session on every device that it was worked on, in the order in which they began."""
@@ -243,19 +244,6 @@ class Session:
         factory = partial(host.runner, view)
         return Search(problem, view.default, results, trials, self.seed, factory, rank, exhaustive)
 
-    def _conclude(self, search: Search) -> None:
-        """Time the best candidates against the default once more, and enter the winner."""
-        from .device import compiler_version
-        from .table import Table
-
-        final = search.final()
-        if final is None:
-            return
-        search.results.note("final", final.to_json() | {"compiler": compiler_version(), "when": now()})
-        winner = self._winner(search.results.notes())
-        if winner is not None:
-            Table(winners_file()).put([winner])
-
     def _task(self, name: str) -> Task:
         from .problem import problem_from_json
         from .search import Final
@@ -293,11 +281,6 @@ def session_names() -> list[str]:
     """The user's sessions, by name."""
     folder = sessions_dir()
     return sorted(path.parent.name for path in folder.glob(f"*/{FILE}")) if folder.is_dir() else []
-
-
-def now() -> str:
-    """The time, as people and programs read it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _known_sessions() -> str:

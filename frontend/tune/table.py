@@ -94,8 +94,9 @@ class Table:
         return parsed(text, str(self.path))
 
     def put(self, winners: Iterable[Winner]) -> None:
-        """Add winners, each in place of the one for the same device, problem and compiler."""
-        self.change({w.place: w for w in winners}, ())
+        """Add winners, each in place of an older one for the same device, problem and compiler."""
+        known = {w.place: w.when for w in self.winners()}
+        self.change({w.place: w for w in winners if w.when >= known.get(w.place, "")}, ())
 
     def remove(self, places: Iterable[tuple[str, str, str]]) -> None:
         """Take out the winners of these places."""
