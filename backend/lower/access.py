@@ -8,6 +8,7 @@ they are consecutive on every lane and are inside or outside the array together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
@@ -164,7 +165,7 @@ def _gathers(window: Window) -> bool:
     return bool((first != first[:1]).any())
 
 
-def write_fields(window: Window, bits: int, values: list[Reg], pack: int, owner: NDArray[np.bool_]) -> None:
+def write_fields(window: Window, bits: int, values: Sequence[Reg], pack: int, owner: NDArray[np.bool_]) -> None:
     """Stores registers of `pack` elements each; of lanes that hold copies only `owner` ([lanes, registers]) writes."""
     b = window.context.b
     for index, value in enumerate(values):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...vm.dtypes import Bool, DType, Float, Int
 from ...vm.ir import Value
 from ...vm.layout.spread import squeeze
@@ -11,7 +13,7 @@ from .context import Context
 from .decode import decode
 from .encode import encode
 from .index import floor_divide
-from .tile import coordinates, matching
+from .tile import Later, coordinates, matching
 from .whole import wrap
 
 _FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "min": "fmin", "max": "fmax"}
@@ -33,18 +35,21 @@ def rounded(c: Context, dtype: DType, x: Reg) -> Reg:
     return x
 
 
-def aligned(c: Context, operand: Value, result: Value) -> list[Reg]:
+def aligned(c: Context, operand: Value, result: Value) -> Sequence[Reg]:
     """The operand's value for each register of the result, repeated where the operand has size 1."""
     tile, kind = c.tile(operand), result.type
     assert kind.layout is not None
     rank = len(kind.shape)
+    match: Sequence[int] | None
     if not operand.type.shape:
-        return [tile.value(c.b, 0)] * kind.layout.size("reg")
-    if operand.type.shape == kind.shape:
+        match = (0,) * kind.layout.size("reg")
+    elif operand.type.shape == kind.shape:
         match = matching(tile.layout, kind.layout, rank, c.lanes)
-        assert match is not None, f"{operand} and {result} do not meet"
-        return [tile.value(c.b, r) for r in match]
-    return [tile.value(c.b, r) for r in _repeated(c, operand, result)]
+    else:
+        match = _repeated(c, operand, result)
+    assert match is not None, f"{operand} and {result} do not meet"
+    found = match
+    return Later(len(found), lambda r: tile.value(c.b, found[r]))
 
 
 def _repeated(c: Context, operand: Value, result: Value) -> list[int]:
@@ -65,7 +70,8 @@ def _repeated(c: Context, operand: Value, result: Value) -> list[int]:
 
 def lower_unary(c: Context, result: Value, op: Unary) -> None:
     dtype = op.x.type.dtype
-    c.define(result, tuple(rounded(c, dtype, _unary(c, op, dtype, x)) for x in aligned(c, op.x, result)))
+    xs = aligned(c, op.x, result)
+    c.define(result, Later(len(xs), lambda r: rounded(c, dtype, _unary(c, op, dtype, xs[r]))))
 
 
 def _unary(c: Context, op: Unary, dtype: DType, x: Reg) -> Reg:
@@ -87,10 +93,14 @@ def _unary(c: Context, op: Unary, dtype: DType, x: Reg) -> Reg:
 
 def lower_binary(c: Context, result: Value, op: Binary) -> None:
     dtype = op.x.type.dtype
-    pairs = zip(aligned(c, op.x, result), aligned(c, op.y, result), strict=True)
+    xs, ys = aligned(c, op.x, result), aligned(c, op.y, result)
     compare = op.kind in ("lt", "le", "eq", "ne")
-    values = (_binary(c, op.kind, dtype, x, y) for x, y in pairs)
-    c.define(result, tuple(v if compare else rounded(c, dtype, v) for v in values))
+
+    def make(register: int) -> Reg:
+        value = _binary(c, op.kind, dtype, xs[register], ys[register])
+        return value if compare else rounded(c, dtype, value)
+
+    c.define(result, Later(len(xs), make))
 
 
 def _binary(c: Context, kind: str, dtype: DType, x: Reg, y: Reg) -> Reg:
@@ -141,4 +151,4 @@ def _shift(c: Context, kind: str, dtype: Int, x: Reg, y: Reg) -> Reg:
 
 def lower_where(c: Context, result: Value, op: Where) -> None:
     columns = [aligned(c, v, result) for v in op.operands]
-    c.define(result, tuple(c.b.apply("select", *row) for row in zip(*columns, strict=True)))
+    c.define(result, Later(len(columns[0]), lambda r: c.b.apply("select", *(column[r] for column in columns))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import assert_never
 
@@ -19,8 +20,8 @@ from .context import Context
 from .convert import in_order
 from .decode import decode_table
 from .encode import encode
-from .swar import dense, extract, repack
-from .tile import Deferred, Packed, Tile, matching, separate
+from .swar import dense, extract
+from .tile import Later, Packed, Tile, matching, repacked, separate
 from .whole import as_float, encode_integer, integer_to_integer
 
 
@@ -30,14 +31,14 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
     if isinstance(tile.form, Packed) and tile.layout == result.type.layout:
         if _widens(source, target):
             # Stay packed: the fields of all elements of a word move together.
-            words = repack(c.b, tile.form.words, tile.form.positions, target.bits)
-            c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, target.bits)))
+            words = repacked(c.b, tile.form, target.bits)
+            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, target.bits)))
             return
         if _byte_table(source, target, op):
-            bytes_ = repack(c.b, tile.form.words, tile.form.positions, 8)
+            bytes_ = repacked(c.b, tile.form, 8)
             codes = cast_table(source, target, op.rounding, op.overflow)
-            words = [c.b.lookup_bytes(codes, word) for word in bytes_]
-            c.tiles[result] = Tile(result.type, Packed(tuple(words), dense(tile.registers, 8)))
+            words = Later(len(bytes_), lambda i: c.b.lookup_bytes(codes, bytes_[i]))
+            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, 8)))
             return
     if isinstance(tile.form, Packed) and source.bits <= 8 and target.name == "f32" and not isinstance(source, Bool):
         c.tiles[result] = _deferred(c, result, tile, tile.form)
@@ -45,11 +46,11 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
     if _table(c, tile, op):
         _by_table(c, result, tile, op)
         return
-    random = [None] * tile.registers if op.random is None else aligned(c, op.random, result)
     values = aligned(c, op.x, result)
+    random = [None] * len(values) if op.random is None else aligned(c, op.random, result)
     overflow: Overflow = "ieee" if _exact(source, target) else op.overflow
     rounding: Rounding = "rne" if _exact(source, target) else op.rounding
-    out = tuple(cast(c.b, source, target, x, rounding, overflow, r) for x, r in zip(values, random, strict=True))
+    out = Later(len(values), lambda r: cast(c.b, source, target, values[r], rounding, overflow, random[r]))
     c.tiles[result] = Tile(result.type, separate(out, target) if _coded(target) else out)
 
 
@@ -69,15 +70,15 @@ def _table(c: Context, tile: Tile, op: Cast) -> bool:
 
 
 def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
-    """Every narrow value is an f32 as it is.  They are many for each word, so each is decoded where it is used."""
-    source, layout = tile.type.dtype, result.type.layout
+    """Every narrow value is an f32 as it is."""
+    b, source, layout = c.b, tile.type.dtype, result.type.layout
     assert layout is not None
     match = matching(tile.layout, layout, len(tile.type.shape), c.lanes)
     assert match is not None
     # To convert an integer is one instruction, and a larger table several.
-    widest = min(ONE_PERMUTE, c.b.table_bits) if isinstance(source, Int) else c.b.table_bits
+    widest = min(ONE_PERMUTE, b.table_bits) if isinstance(source, Int) else b.table_bits
 
-    def make(b: Builder, register: int) -> Reg:
+    def make(register: int) -> Reg:
         if source.bits <= widest:
             # Larger tables keep so many registers busy that a code without its mask makes LLVM spill (measured).
             code = extract(b, form.words, form.field(match[register]), loose=source.bits <= ONE_PERMUTE)
@@ -85,18 +86,22 @@ def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
         value = tile.value(b, match[register])
         return as_float(b, source, value, "rne") if isinstance(source, Int) else value
 
-    return Tile(result.type, Deferred(make))
+    return Tile(result.type, Later(len(match), make))
 
 
 def _by_table(c: Context, result: Value, tile: Tile, op: Cast) -> None:
     source, layout = tile.type.dtype, result.type.layout
-    assert isinstance(tile.form, Packed)
+    form = tile.form
+    assert isinstance(form, Packed)
     assert layout is not None
     match = matching(tile.layout, layout, len(tile.type.shape), c.lanes)
     assert match is not None
-    loose = [extract(c.b, tile.form.words, tile.form.field(r), loose=True) for r in match]
     codes = cast_table(source, op.to, op.rounding, op.overflow)
-    c.tiles[result] = Tile(result.type, separate(tuple(c.b.lookup(codes, code) for code in loose), op.to))
+
+    def make(register: int) -> Reg:
+        return c.b.lookup(codes, extract(c.b, form.words, form.field(match[register]), loose=True))
+
+    c.tiles[result] = Tile(result.type, separate(Later(len(match), make), op.to))
 
 
 def _byte_table(source: DType, target: DType, op: Cast) -> bool:
@@ -176,7 +181,7 @@ def lower_view(c: Context, result: Value, op: View) -> None:
     assert layout is not None
     if op.x.type.dtype.bits == 64:
         halves = [b.apply("lshr", x, b.i64(s)) for x in tile.values(b) for s in (0, 32)]
-        words = tuple(b.apply("trunc", h) for h in halves)
+        words: Sequence[Reg] = tuple(b.apply("trunc", h) for h in halves)
     else:
         words = tile.words(b)
     if new == 64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...vm.dtypes import Bool, DType
@@ -80,7 +81,7 @@ class Context:
     def tile(self, value: Value) -> Tile:
         return self.tiles[value]
 
-    def define(self, result: Value, values: tuple[Reg, ...]) -> None:
+    def define(self, result: Value, values: Sequence[Reg]) -> None:
         self.tiles[result] = Tile(result.type, values)
 
     def failure(self, text: str) -> int:

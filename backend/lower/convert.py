@@ -12,7 +12,7 @@ from ...vm.layout.spread import cover
 from ...vm.ops import Store, View
 from ..lane.ir import Reg
 from .context import Context
-from .tile import Packed, Tile, coordinates, matching
+from .tile import Tile, coordinates, matching
 
 
 def lower_convert(c: Context, result: Value, source: Value) -> None:
@@ -34,11 +34,9 @@ def converted(c: Context, tile: Tile, result: Value) -> Tile:
         return tile
     rank = len(kind.shape)
     match = matching(tile.layout, kind.layout, rank, c.lanes)
-    if match is not None and isinstance(tile.form, Packed):
-        return Tile(kind, Packed(tile.form.words, tile.form.positions[list(match)]))
-    values = tile.values(c.b)
     if match is not None:
-        return Tile(kind, tuple(values[r] for r in match))
+        return tile.renamed(c.b, kind, match)
+    values = tuple(tile.values(c.b))
     return Tile(kind, tuple(_gathered(c, values, *places) for places in _sources(c, tile.layout, kind.layout, rank)))
 
 

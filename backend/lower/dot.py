@@ -13,7 +13,7 @@ from ...vm.ops import Dot
 from ..lane.ir import Reg
 from ..llvm.atoms import has_instruction, select_row
 from .context import Context
-from .tile import Tile, coordinates, matching
+from .tile import Later, Tile, coordinates, matching
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,14 @@ def _integer(c: Context, op: Dot, plan: Terms, a: Tile, b: Tile, sums: list[Reg]
     if same and select_row(c.target, same).cost <= select_row(c.target, "dp4a_us").cost:
         _packed(c, plan, a, b, sums, same, 4)
         return
-    left, right = list(a.words(c.b)), list(b.words(c.b))
+    left, right = a.words(c.b), b.words(c.b)
     flip = c.b.i32(0x80808080)
     bias = {(True, True): -128, (False, False): 128}.get(signs, 0)
     ones = c.b.i32(0x01010101)
     zero = c.b.i32(0)
     if bias:  # b + 128 is unsigned, and b - 128 is signed: either way its top bit turns
-        right = [c.b.apply("xor", w, flip) for w in right]
+        plain = right
+        right = Later(len(plain), lambda i: c.b.apply("xor", plain[i], flip))
     for k in range(0, plan.a.shape[1], 4):
         for r in range(len(sums)):
             x, y = left[plan.a[r, k] // 4], right[plan.b[r, k] // 4]

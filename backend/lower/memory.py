@@ -16,7 +16,7 @@ from .context import Context
 from .convert import in_order
 from .decode import decode
 from .swar import dense, insert
-from .tile import Packed, Tile, coordinates
+from .tile import Later, Packed, Tile, coordinates
 from .unsupported import UnsupportedAccess
 
 
@@ -212,9 +212,9 @@ def lower_store(c: Context, op: Store) -> None:
         return
     pack = window.run(32 // bits) if bits < 32 and bits == kind.dtype.bits else 1
     if bits * pack == 32 and pack > 1 and _same_in_runs(mine, pack):
-        write_fields(window, bits, list(tile.words(c.b)), pack, mine)
+        write_fields(window, bits, tile.words(c.b), pack, mine)
         return
-    write_fields(window, bits, [tile.code(c.b, r) for r in range(tile.registers)], 1, mine)
+    write_fields(window, bits, Later(tile.registers, lambda r: tile.code(c.b, r)), 1, mine)
 
 
 def _same_in_runs(owner: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], pack: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...vm.dtypes import Bool, Int
 from ...vm.expr import Expr, Var, const
-from ...vm.ir import Array, Binding, Bound, Carried, For, If, Let, Program, Statement, Value, While
+from ...vm.ir import Array, Binding, Bound, Carried, For, If, Let, Program, Statement, Value, While, walk
 from ...vm.ops import (
     Assert,
     Barrier,
@@ -54,7 +54,7 @@ from .memory import lower_copy, lower_load, lower_store
 from .philox import lower_random
 from .prefetch import prefetch_ahead
 from .reduce import lower_reduce, tree
-from .tile import Packed, Tile, coordinates, matching, register_type
+from .tile import coordinates, matching, register_type
 from .unsupported import Unsupported
 
 
@@ -94,12 +94,9 @@ def lower_body(c: Context, body: tuple[Statement, ...]) -> None:
         match s:
             case Let():
                 _lower_let(c, s)
-            case For():
-                _lower_for(c, s)
-            case While():
-                _lower_while(c, s)
-            case If():
-                _lower_if(c, s)
+            case For() | While() | If():
+                _settle(c, s)
+                _lower_control(c, s)
             case _:
                 assert_never(s)
 
@@ -162,7 +159,7 @@ def _lower_value(
         case Reshape() | Transpose():
             lower_seen(c, result, op)
         case Expand():
-            c.define(result, tuple(aligned(c, op.x, result)))
+            c.define(result, aligned(c, op.x, result))
         case View():
             lower_view(c, result, op)
         case Convert():
@@ -198,10 +195,7 @@ def lower_seen(c: Context, result: Value, op: Reshape | Transpose) -> None:
     assert result.type.layout is not None
     match = matching(layout, result.type.layout, len(result.type.shape), c.lanes)
     assert match is not None
-    if isinstance(tile.form, Packed):
-        c.tiles[result] = Tile(result.type, Packed(tile.form.words, tile.form.positions[list(match)]))
-    else:
-        c.define(result, tuple(tile.value(c.b, r) for r in match))
+    c.tiles[result] = tile.renamed(c.b, result.type, match)
 
 
 def _scalar(c: Context, op: Scalar) -> Reg:
@@ -303,6 +297,36 @@ def _entering(c: Context, carried: tuple[Carried, ...]) -> tuple[list[Reg], list
         before += registers
         uniform += [not isinstance(x.inside, Value)] * len(registers)
     return before, uniform
+
+
+def _settle(c: Context, s: For | While | If) -> None:
+    """Computes what the bodies use of what stands before them: once, and not in every iteration."""
+    used: list[Bound] = []
+    own: set[Binding | None] = set()  # in an unrolled loop they have tiles already: those of the iteration before
+    for inner in walk((s,)):
+        match inner:
+            case Let():
+                used += inner.op.operands
+                own.add(inner.result)
+            case For() | While():
+                used += [y for x in inner.carried for y in (x.before, x.next)]
+                own |= {y for x in inner.carried for y in (x.inside, x.after)}
+            case If():
+                used += [y for x in inner.merged for y in (x.then, x.orelse)]
+                own |= {x.after for x in inner.merged}
+    for x in dict.fromkeys(used):
+        if isinstance(x, Value) and x in c.tiles and x not in own:
+            c.tiles[x] = c.tiles[x].settled()
+
+
+def _lower_control(c: Context, s: For | While | If) -> None:
+    match s:
+        case For():
+            _lower_for(c, s)
+        case While():
+            _lower_while(c, s)
+        case If():
+            _lower_if(c, s)
 
 
 def _lower_for(c: Context, s: For) -> None:

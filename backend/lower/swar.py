@@ -72,15 +72,10 @@ def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool 
     return b.apply("choose", b.i32(next(iter(pieces.values()))), low, high[0]) if high else low
 
 
-def repack(b: Builder, words: Sequence[Reg], positions: Positions, container: int) -> list[Reg]:
-    """Every element zero-extended to `container` bits (8 or 16), neighbouring registers in one word."""
-    slots = 32 // container
-    out = []
-    for first in range(0, len(positions), slots):
-        fields = positions[first : first + slots]
-        moves = [(int(p), slot * container + bit) for slot, field in enumerate(fields) for bit, p in enumerate(field)]
-        out.append(move(b, words, moves))
-    return out
+def repack(b: Builder, words: Sequence[Reg], fields: Positions, container: int) -> Reg:
+    """The word in which the elements at `fields` follow each other, zero-extended to `container` bits (8 or 16)."""
+    moves = [(int(p), slot * container + bit) for slot, field in enumerate(fields) for bit, p in enumerate(field)]
+    return move(b, words, moves)
 
 
 def insert(b: Builder, codes: Sequence[Reg], positions: Positions, words: int) -> list[Reg]:

@@ -1,15 +1,17 @@
 """How a tile lives in the registers of a lane.
 
-A lane holds `registers` elements of a tile.  They are kept in one of three forms: `values`, one register per element
-(f32 for floats and codebooks, i32 or i64 for integers, sign- or zero-extended, i1 for bool); packed `words` with the
-position of every bit; or values that are yet to be computed.  Each form is derived from the others where it is needed.
+A lane holds `registers` elements of a tile.  They are kept in one of two forms: `values`, one register per element
+(f32 for floats and codebooks, i32 or i64 for integers, sign- or zero-extended, i1 for bool), or packed `words` with the
+position of every bit.  Each form is derived from the other where it is needed.  Either may be `Later`: what is pure is
+computed where it is used, so that few of a tile's registers are alive at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,26 @@ from .decode import decode_field, encode_exact
 from .swar import Positions, dense, extract, insert, repack
 
 
+class Later(Sequence[Reg]):
+    """Registers that are computed where they are asked for; asked again in one scope, the builder finds them there."""
+
+    def __init__(self, count: int, make: Callable[[int], Reg]) -> None:
+        self._count = count
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Reg: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Reg, ...]: ...
+    def __getitem__(self, index: int | slice) -> Reg | tuple[Reg, ...]:
+        if isinstance(index, slice):
+            return tuple(self._make(i) for i in range(self._count)[index])
+        return self._make(range(self._count)[index])
+
+
 @dataclass(frozen=True, eq=False)
 class Packed:
     """The elements' codes as bits of words.
@@ -30,7 +52,7 @@ class Packed:
     `clean`: each element has a word of its own, in its low bits, and the rest of the word is 0.
     """
 
-    words: tuple[Reg, ...]
+    words: Sequence[Reg]
     positions: Positions
     clean: bool = False
 
@@ -39,28 +61,18 @@ class Packed:
         return [int(p) for p in self.positions[register]]
 
 
-def separate(codes: tuple[Reg, ...], dtype: DType) -> Packed:
+def separate(codes: Sequence[Reg], dtype: DType) -> Packed:
     """Zero-extended codes in words of their own."""
     places = np.arange(len(codes), dtype=np.int64)[:, None] * 32 + np.arange(dtype.bits)
     return Packed(codes, places, clean=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Deferred:
-    """Values that are computed where they are used, so that few of them are alive at a time.
-
-    `make` gives the value in a register; asked again in the same scope, the builder finds what is there already.
-    """
-
-    make: Callable[[Builder, int], Reg]
-
-
-@dataclass(frozen=True, eq=False)
 class Tile:
-    """A tile's elements in one lane, in one of the three forms."""
+    """A tile's elements in one lane, in one of the two forms."""
 
     type: TileType
-    form: tuple[Reg, ...] | Packed | Deferred
+    form: Sequence[Reg] | Packed
 
     @property
     def layout(self) -> Layout:
@@ -75,10 +87,23 @@ class Tile:
         """The element as a number."""
         if isinstance(self.form, Packed):
             return decode_field(b, self.type.dtype, self.form.words, self.form.field(register))
-        return self.form.make(b, register) if isinstance(self.form, Deferred) else self.form[register]
+        return self.form[register]
 
-    def values(self, b: Builder) -> tuple[Reg, ...]:
-        return tuple(self.value(b, r) for r in range(self.registers))
+    def values(self, b: Builder) -> Sequence[Reg]:
+        return Later(self.registers, lambda r: self.value(b, r))
+
+    def settled(self) -> Tile:
+        """The same with everything computed."""
+        if isinstance(self.form, Packed):
+            return replace(self, form=replace(self.form, words=tuple(self.form.words)))
+        return replace(self, form=tuple(self.form))
+
+    def renamed(self, b: Builder, type: TileType, match: Sequence[int]) -> Tile:
+        """The tile of this type whose register r is register match[r] of this one."""
+        if isinstance(self.form, Packed):
+            return Tile(type, replace(self.form, positions=self.form.positions[list(match)]))
+        values = self.values(b)
+        return Tile(type, Later(len(match), lambda r: values[match[r]]))
 
     def code(self, b: Builder, register: int) -> Reg:
         """The element's code, zero-extended (i32; i64 for 64-bit integers)."""
@@ -87,16 +112,27 @@ class Tile:
             return self.form.words[field[0] // 32] if self.form.clean else extract(b, self.form.words, field)
         return encode_exact(b, self.type.dtype, self.value(b, register))
 
-    def words(self, b: Builder, positions: Positions | None = None) -> tuple[Reg, ...]:
+    def words(self, b: Builder, positions: Positions | None = None) -> Sequence[Reg]:
         """The codes packed densely in register order, or as `positions` says."""
         bits = self.type.dtype.bits
         wanted = dense(self.registers, bits) if positions is None else positions
         if isinstance(self.form, Packed) and np.array_equal(self.form.positions, wanted):
             return self.form.words
         if isinstance(self.form, Packed) and positions is None and bits in (8, 16) and not self.form.clean:
-            return tuple(repack(b, self.form.words, self.form.positions, bits))
+            return repacked(b, self.form, bits)
         codes = [self.code(b, r) for r in range(self.registers)]
         return tuple(insert(b, codes, wanted, int(wanted.max()) // 32 + 1))
+
+
+def repacked(b: Builder, form: Packed, container: int) -> Sequence[Reg]:
+    """Every element zero-extended to `container` bits (8 or 16), neighbouring registers in one word."""
+    slots = 32 // container
+    count = -(-len(form.positions) // slots)
+
+    def make(word: int) -> Reg:
+        return repack(b, form.words, form.positions[word * slots : (word + 1) * slots], container)
+
+    return Later(count, make)
 
 
 def register_type(dtype: DType) -> Type:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from bitwright.backend.lane.build import Builder
 from bitwright.backend.lane.ir import Apply, Function, Let, Read, Reg, Write
 from bitwright.backend.lane.simulate import simulate
-from bitwright.backend.lower.swar import dense, extract, insert, move, repack
+from bitwright.backend.lower.swar import dense, extract, insert, move
+from bitwright.backend.lower.tile import Packed, repacked
 from bitwright.vm.layout.packing import Packing, default_planes
 
 LANES = 8
@@ -86,7 +87,7 @@ def test_repack_then_insert_is_the_identity(bits: int) -> None:
             fields = _bits(words)[:, positions]  # [lanes, registers, bits]
             for container in (8, 16):
                 slots = 32 // container
-                packed, _ = _run(words, lambda b, w, p=positions, c=container: repack(b, w, p, c))
+                packed, _ = _run(words, lambda b, w, p=positions, c=container: list(repacked(b, Packed(w, p), c)))
                 padded = np.zeros((LANES, -(-registers // slots) * slots, container), np.uint8)
                 padded[:, :registers, :bits] = fields
                 assert np.array_equal(_bits(packed), padded.reshape(LANES, -1))
@@ -103,7 +104,7 @@ def test_fields_that_travel_together_share_their_operations() -> None:
     def cost(bits: int, planes: Sequence[int]) -> int:
         positions = Packing(bits, 8, tuple(planes)).place(32)
         words = _words(np.random.default_rng(0), int(positions.max()) // 32 + 1)
-        return _run(words, lambda b, w: repack(b, w, positions, 8))[1]
+        return _run(words, lambda b, w: list(repacked(b, Packed(w, positions), 8)))[1]
 
     assert cost(8, [8]) == 0
     assert cost(4, [4]) == 12  # of 8 words, 4 need no shift
