@@ -40,7 +40,7 @@ class Labels:
     dpi: float
     taken: list[Box] = field(default_factory=list)
 
-    def keep_clear(self, x: float, y: float, size: float = 11.0) -> None:
+    def keep_clear(self, x: float, y: float, size: float) -> None:
         """No label shall cover the marker of that size at a point."""
         across, up = self._points(x, y)
         half = size / 2

@@ -18,6 +18,9 @@ COLOURS = {"int8": "#0072B2", "bf16": "#D55E00", "f16": "#CC79A7", "f32": "#009E
 
 GREY = "#8A8A8A"
 
+OUR_SIZE, PEER_SIZE = 11.0, 3.5
+"""Of markers, in points."""
+
 INCHES, DPI = (12.5, 8.0), 160
 
 
@@ -38,6 +41,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.draw_without_rendering()  # fixes the scales, which the places of labels depend on
     labels = Labels(axes, DPI)
     _limits(axes, timed, labels)
+    for row in timed:
+        y = _figures(row).gigaoperations_per_second
+        labels.keep_clear(row.operations_per_byte, y, OUR_SIZE if row.facts.ours else PEER_SIZE)
     _ours(axes, [row for row in timed if row.facts.ours], labels)
     _peers(axes, [row for row in timed if not row.facts.ours], labels)
     figure.savefig(path, format="png")
@@ -96,10 +102,10 @@ def _ours(axes: Axes, rows: Sequence[Row], labels: Labels) -> None:
         fastest[row.facts.weights, row.m] = row
     for row in fastest.values():
         x, y = row.operations_per_byte, _figures(row).gigaoperations_per_second
-        axes.plot([x], [y], "o", markersize=11, color=COLOURS[row.facts.activations], markeredgecolor="white", zorder=4)
+        colour = COLOURS[row.facts.activations]
+        axes.plot([x], [y], "o", markersize=OUR_SIZE, color=colour, markeredgecolor="white", zorder=4)
         number = axes.annotate(str(row.facts.bits), (x, y), color="white", fontsize=7.5, fontweight="bold", zorder=5)
         number.set(ha="center", va="center_baseline")
-        labels.keep_clear(x, y)
     for m in sorted({m for _, m in fastest}):
         group = [row for (_, own), row in fastest.items() if own == m]
         first = min(group, key=lambda row: row.operations_per_byte)
@@ -113,8 +119,7 @@ def _peers(axes: Axes, rows: Sequence[Row], labels: Labels) -> None:
     """Small markers; the fastest get their names first, and those that find no room stay without."""
     for row in sorted(rows, key=microseconds):
         x, y = row.operations_per_byte, _figures(row).gigaoperations_per_second
-        axes.plot([x], [y], "s", markersize=3.5, color=GREY, zorder=3)
-        labels.keep_clear(x, y, 4.0)
+        axes.plot([x], [y], "s", markersize=PEER_SIZE, color=GREY, zorder=3)
     for row in sorted(rows, key=microseconds):
         name = f"{row.facts.name} {row.facts.weights}"
         if row.facts.activations not in ("int8", row.facts.weights):
