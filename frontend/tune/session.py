@@ -140,6 +140,7 @@ class Session:
             yield from merged([self._searched(searches) for searches in lines.values()])
 
     def _searched(self, searches: Sequence[Search]) -> Iterator[Result]:
+        from .dispatch import forget
         from .table import Table
 
         for search in searches:
@@ -147,6 +148,7 @@ class Session:
             winner = self._winner(search.results.notes())
             if winner is not None:
                 Table(winners_file()).put([winner])
+                forget()
 
     def tasks(self) -> list[Task]:
         """Every problem of the session on every device that it was worked on, in the order in which they began."""

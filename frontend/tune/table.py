@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from .places import made_folder, not_writable, replace_text
 from .space import Candidate, Json, SpaceError
 
@@ -104,6 +102,8 @@ class Table:
 
     def change(self, new: Mapping[tuple[str, str, str], Winner], gone: Iterable[tuple[str, str, str]]) -> None:
         """Take winners out and put others in, in one step for every reader."""
+        from filelock import FileLock  # reading needs no lock, and not this package
+
         made_folder(self.path.parent)
         try:
             with FileLock(self.path.with_name(self.path.name + ".lock")):
