@@ -173,6 +173,9 @@ def _storage_text(text: str) -> Entity:
 def _public(value: Entity) -> ParameterValue:
     if isinstance(value, Const):
         return value.value
+    if isinstance(value, Storage):
+        planes = "" if value.planes is None else f", planes={value.planes}"
+        return f'tiled("{value.tile}", container={value.container}{planes}, vector={value.vector})'
     assert isinstance(value, (int, float, str, *DTYPES, Layout, Tiled)), "choices are of these kinds"
     return value
 
