@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bitwright.frontend.tune.kernel_problem import KernelProblem
 from bitwright.frontend.tune.kernel_strategy import KernelExecutable
-from bitwright.frontend.tune.problem import Data, Executable, Problem, Run
+from bitwright.frontend.tune.problem import Data, Executable, Problem, Reals, Run
 from bitwright.frontend.tune.space import Branch, Candidate
 
 PIDS = "BITWRIGHT_TEST_PIDS"
@@ -106,7 +106,7 @@ def later(run: Run) -> Run:
 def off(run: Run) -> Run:
     """One number a little off."""
 
-    def result() -> Mapping[str, object]:
+    def result() -> Mapping[str, Reals]:
         found = {name: value.copy() for name, value in run.result().items()}
         for value in found.values():
             value.flat[7] *= 1.001

@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
-from bitwright.frontend.tune.outcome import KINDS, Outcome, OutcomeError
-from bitwright.frontend.tune.space import Branch, Candidate, Parameter, Rule, Space, SpaceError
+from bitwright.frontend.tune.outcome import KINDS, Kind, Outcome, OutcomeError
+from bitwright.frontend.tune.space import Branch, Candidate, Json, Parameter, Rule, Space, SpaceError
 
 ODD = Rule("the sum is odd", lambda values: (int(values["x"]) + int(values["y"])) % 2 == 0)
 SPACE = Space((Branch("a", (Parameter("x", (3, 1, 2)), Parameter("y", (1, 2))), (ODD,)), Branch("b", ())))
@@ -59,7 +59,7 @@ def test_keys_are_equal_for_equal_candidates_only() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_outcomes_come_back_from_json(kind: str) -> None:
+def test_outcomes_come_back_from_json(kind: Kind) -> None:
     candidate = Candidate.of("a", {"x": 1, "y": "u4", "z": 0.5, "t": True})
     outcome = Outcome(
         candidate, kind, (3e-4, 1e-4, 2e-4), (4e-4,), 1e-4, True, 0.25, "text", {"spills": 3.0}, "c0de", 1.5, 2.5, 1e9,
@@ -72,6 +72,6 @@ def test_outcomes_come_back_from_json(kind: str) -> None:
 
 
 @pytest.mark.parametrize("text", [{}, {"kind": "good"}, {"kind": "ok", "candidate": {"strategy": "a"}}])
-def test_what_is_no_outcome(text: dict[str, object]) -> None:
+def test_what_is_no_outcome(text: dict[str, Json]) -> None:
     with pytest.raises(OutcomeError, match="this is no outcome"):
         Outcome.from_json(text)

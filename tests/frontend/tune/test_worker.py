@@ -96,6 +96,7 @@ def test_a_right_candidate_is_timed_against_the_incumbent(outcomes: dict[str, Ou
     assert first.against == ()
     assert first.ratio is None
     assert last.ratio is not None
+    assert first.score is not None
     assert last.score == pytest.approx(first.score * last.ratio)
     assert first.error is not None
     assert first.error <= 1

@@ -1,0 +1,111 @@
+"""The library's own strategy for the quantised linear: every schedule that its planner knows for the shape."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+from ...backend.buffers import aligned_copy
+from ..kernel import Kernel
+from ..library.plan import Prepared, Schedule, prepare, prepared_kernel, schedules
+from ..linear import run
+from .linear_problem import LinearInputs, LinearProblem, sample
+from .problem import Data, Executable, Problem, Reals, Run
+from .space import Branch, Candidate, Choice, Parameter, Rule, SpaceError
+
+NAME = "schedule"
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """The choices are the fields of a `Schedule`; combinations that the planner does not list are excluded."""
+
+    name: str = NAME
+
+    def branch(self, problem: Problem) -> Branch | None:
+        if not isinstance(problem, LinearProblem):
+            return None
+        known = schedules(sample(problem), problem.activations, problem.m, problem.target)
+        listed = {candidate_of(s).key for s in known}
+        names = [f.name for f in fields(Schedule)]
+        parameters = (Parameter(n, tuple(dict.fromkeys(_value(s, n) for s in known))) for n in names)
+        rule = Rule(
+            "the planner has no such schedule for this shape",
+            lambda values: Candidate.of(NAME, values).key in listed,
+        )
+        return Branch(self.name, tuple(parameters), (rule,))
+
+    def build(self, problem: Problem, candidate: Candidate) -> Executable:
+        assert isinstance(problem, LinearProblem)
+        schedule = schedule_of(candidate)
+        kernel = prepared_kernel(sample(problem), problem.activations, schedule, False, problem.target)
+        kernel.code  # noqa: B018  # compiles
+        return LinearExecutable(problem, schedule, kernel)
+
+
+SCHEDULES = Schedules()
+
+
+def candidate_of(schedule: Schedule) -> Candidate:
+    """The candidate that stands for a schedule."""
+    return Candidate.of(NAME, {f.name: _value(schedule, f.name) for f in fields(Schedule)})
+
+
+def schedule_of(candidate: Candidate) -> Schedule:
+    """The schedule that a candidate stands for; SpaceError when it does not stand for one."""
+    if candidate.strategy != NAME or set(candidate.mapping) != {f.name for f in fields(Schedule)}:
+        raise SpaceError(f"{candidate} is no schedule of the library's linear")
+    return Schedule(**candidate.mapping)  # type: ignore[arg-type]  # the names are those of fields
+
+
+def _value(schedule: Schedule, name: str) -> Choice:
+    value: Choice = getattr(schedule, name)
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class LinearExecutable:
+    """`linear` with one schedule, as a user calls it: what is done to x is part of the time."""
+
+    problem: LinearProblem
+    schedule: Schedule
+    kernel: Kernel
+
+    def digest(self) -> str:
+        """Of the code and the schedule, since the same code may be called in different ways."""
+        return hashlib.sha256(self.kernel.code + repr(asdict(self.schedule)).encode()).hexdigest()
+
+    def report(self) -> Mapping[str, float]:
+        """Instructions of one call: each loop passes over all weights once for so many rows of x."""
+        figures: dict[str, float] = dict(self.kernel.report())
+        rows = {"main": self.schedule.rows, "product": self.schedule.rows, "decode": self.schedule.share}
+        passes = {name: -(-self.problem.m // max(1, count)) for name, count in rows.items()}
+        each = sum(figures.get(f"{name}.instructions_per_weight", 0.0) * count for name, count in passes.items())
+        weights = self.problem.n * self.problem.k
+        read = self.problem.nbytes * (passes["main"] if self.schedule.form == "direct" else passes["decode"])
+        return figures | {"call.bytes": read, "call.instructions": each * weights}
+
+    def bind(self, data: Data, cold: int) -> Run:
+        assert isinstance(data.inputs, LinearInputs)
+        p, x = self.problem, data.inputs.x
+        packed = prepare(data.inputs.q, p.activations, p.target)
+        twins = [_twin(packed) for _ in range(max(2, -(-cold // packed.nbytes)))]
+        turn, latest = [0], [x[:, :0]]
+
+        def call() -> None:
+            turn[0] = (turn[0] + 1) % len(twins)
+            latest[0] = run(twins[turn[0]], p.activations, x, None, p.target, self.schedule)
+
+        def result() -> Mapping[str, Reals]:
+            return {"y": latest[0].astype(float)}
+
+        def reset() -> None:
+            latest[0] = x[:, :0]
+
+        return Run(call, result, reset)
+
+
+def _twin(p: Prepared) -> Prepared:
+    """The same weights at other addresses."""
+    return replace(p, weights=aligned_copy(p.weights), scales=p.scales.copy(), zeros=p.zeros.copy())
