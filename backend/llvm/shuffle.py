@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..target import Target
 from .code import Code, Operand, splat
 
-__all__ = ["join", "pick", "pieces"]
+__all__ = ["has_byte_shuffle", "join", "move_byte", "pick", "pieces"]
 
 
 def pick(code: Code, sources: Sequence[Operand], source: Sequence[int], lane: Sequence[int]) -> Operand:
@@ -64,3 +65,16 @@ def join(code: Code, parts: Sequence[Operand]) -> Operand:
             level.append(Operand(level[0].element, level[0].lanes, "poison"))
         level = [code.shuffle(x, y, range(2 * x.lanes)) for x, y in zip(level[::2], level[1::2], strict=True)]
     return level[0]
+
+
+def has_byte_shuffle(target: Target) -> bool:
+    """Whether one instruction moves bytes within a word."""
+    return any(target.has(feature) for feature in ("ssse3", "neon"))
+
+
+def move_byte(code: Code, word: Operand, byte: int) -> Operand:
+    """That byte of each word, zero-extended: one permutation instead of a shift and a mask."""
+    count = 4 * word.lanes
+    order = [n for lane in range(word.lanes) for n in (4 * lane + byte, count, count, count)]
+    bytes_ = code.recast(code.byte_source(word), "i8", count)
+    return code.recast(code.shuffle(bytes_, splat(0, "i8", count), order), "i32", word.lanes)

@@ -14,7 +14,7 @@ from ..lane.ir import Apply, Constant, Operation, Reg, SharedAddress, Slot
 from ..target import Target
 from .code import Code, Operand, literal, splat
 
-__all__ = ["ELEMENTS", "Values"]
+__all__ = ["ELEMENTS", "Values", "middle_byte"]
 
 ELEMENTS = {"i1": "i1", "i32": "i32", "i64": "i64", "f32": "float"}
 
@@ -117,3 +117,16 @@ class Values:
         if isinstance(op, Apply) and op.kind == "add":
             return any(self._is_address(o) for o in op.operands)
         return isinstance(op, Slot | SharedAddress)
+
+
+def middle_byte(values: Values, op: Apply) -> tuple[Reg, int] | None:
+    """Which register, and which of its bytes 1 and 2, the operation takes out: (x >> 8 or 16) & 255 in lanes."""
+    if op.kind != "and":
+        return None
+    for part, mask in (op.operands, op.operands[::-1]):
+        shift = values.made(part)
+        if isinstance(shift, Apply) and shift.kind == "lshr" and not part.uniform and part.type == "i32":
+            distance = set(values.constant(shift.operands[1]) or ())
+            if set(values.constant(mask) or ()) == {255} and distance in ({8}, {16}):
+                return shift.operands[0], distance.pop() // 8
+    return None

@@ -18,9 +18,9 @@ from .arithmetic import aligned
 from .codebook import encode_whole_codebook
 from .context import Context
 from .convert import in_order
-from .decode import decode_table
+from .decode import decode_field, decode_table
 from .encode import encode
-from .swar import dense, extract
+from .swar import dense, extract, staged
 from .tile import Later, Packed, Tile, matching, repacked, separate
 from .whole import as_float, encode_integer, integer_to_integer
 
@@ -78,12 +78,15 @@ def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
     # To convert an integer is one instruction, and a larger table several.
     widest = min(ONE_PERMUTE, b.table_bits) if isinstance(source, Int) else b.table_bits
 
+    whole = isinstance(source, Int) and not source.signed and source.bits > widest
+
     def make(register: int) -> Reg:
+        words, field = staged(b, form.words, form.positions, match[register], whole)
         if source.bits <= widest:
             # Larger tables keep so many registers busy that a code without its mask makes LLVM spill (measured).
-            code = extract(b, form.words, form.field(match[register]), loose=source.bits <= ONE_PERMUTE)
+            code = extract(b, words, field, loose=source.bits <= ONE_PERMUTE)
             return b.apply("float", b.lookup(decode_table(source), code))
-        value = tile.value(b, match[register])
+        value = decode_field(b, source, words, field)
         return as_float(b, source, value, "rne") if isinstance(source, Int) else value
 
     return Tile(result.type, Later(len(match), make))
@@ -99,7 +102,8 @@ def _by_table(c: Context, result: Value, tile: Tile, op: Cast) -> None:
     codes = cast_table(source, op.to, op.rounding, op.overflow)
 
     def make(register: int) -> Reg:
-        return c.b.lookup(codes, extract(c.b, form.words, form.field(match[register]), loose=True))
+        words, field = staged(c.b, form.words, form.positions, match[register])
+        return c.b.lookup(codes, extract(c.b, words, field, loose=True))
 
     c.tiles[result] = Tile(result.type, separate(Later(len(match), make), op.to))
 

@@ -72,6 +72,23 @@ def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool 
     return b.apply("choose", b.i32(next(iter(pieces.values()))), low, high[0]) if high else low
 
 
+def staged(
+    b: Builder, words: Sequence[Reg], positions: Positions, register: int, whole: bool = False
+) -> tuple[Sequence[Reg], list[int]]:
+    """Words and the field in them that hold the register's code, in one piece.
+
+    A code in several pieces is put together with its three neighbours, in four bytes at once; the builder remembers
+    the word for them.  `whole`: the field is all of the byte then, whose upper bits are 0, since some processors move
+    bytes better than bits.
+    """
+    field = [int(p) for p in positions[register]]
+    if len(field) > 8 or len(_grouped(zip(field, range(len(field)), strict=True))) == 1:
+        return words, field
+    first = register - register % 4
+    word = repack(b, words, positions[first : first + 4], 8)
+    return (word,), [8 * (register - first) + bit for bit in range(8 if whole else len(field))]
+
+
 def repack(b: Builder, words: Sequence[Reg], fields: Positions, container: int) -> Reg:
     """The word in which the elements at `fields` follow each other, zero-extended to `container` bits (8 or 16)."""
     moves = [(int(p), slot * container + bit) for slot, field in enumerate(fields) for bit, p in enumerate(field)]

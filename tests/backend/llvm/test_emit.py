@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 
 import numpy as np
@@ -259,3 +260,20 @@ def test_a_product_with_a_uniform_operand_is_one_instruction() -> None:
     text = assembly(emit(body.function(3), machine), machine)
     assert "{1to16}" in text
     assert "gather" not in text
+
+
+@pytest.mark.parametrize(("name", "lanes"), PLACES)
+def test_a_byte_of_each_word(name: str, lanes: int) -> None:
+    body = Body(lanes)
+    word, mask = body.load(0, "i32"), body.number(255, "i32")
+    for byte in range(4):
+        moved = body.apply("lshr", "i32", word, body.number(8 * byte, "i32")) if byte else word
+        body.save(1 + byte, body.apply("and", "i32", mask, moved))
+    words = np.random.default_rng(lanes).integers(-(2**31), 2**31, 4 * lanes).astype(np.int32)
+    found = [np.zeros_like(words) for _ in range(4)]
+    run_native(body.function(5), name, [words, *found], 4)
+    np.testing.assert_array_equal(np.stack(found, 1), words.view(np.uint8).reshape(-1, 4))
+    if name == "cpu:neoverse-n1":
+        text = assembly(emit(body.function(5), target(name)), target(name))
+        assert len(re.findall(r"^\s+tbl\s", text, re.MULTILINE)) >= 2  # and no shift where a permutation does
+        assert len(re.findall(r"^\s+ushr\s", text, re.MULTILINE)) <= 1 + (lanes > 4)
