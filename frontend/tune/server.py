@@ -32,6 +32,9 @@ TAIL = 2000
 GRACE = 1.0
 """Seconds that a process has to end after it has given its result."""
 
+LARGEST_FILE = 256 << 20
+"""Bytes that a candidate may write to a file, what it prints included."""
+
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 _NO_MEMORY = ("out of memory", "bad_alloc", "cannot allocate memory", "memoryerror")
 
@@ -101,7 +104,7 @@ class Server:
 
     def _fork(self, request: Request) -> Child:
         reading, writing = os.pipe()
-        log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
+        log = scratch()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -135,6 +138,13 @@ class Server:
         self.session.send_bytes(reply.to_json().encode())
 
 
+def scratch() -> IO[bytes]:
+    """A file for what a candidate prints, in memory where the system has such files: a full disk is no matter then."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("bitwright-log"), "w+b")
+    return tempfile.TemporaryFile()
+
+
 def _become_child(request: Request, writing: int, log: IO[bytes], parent: int) -> None:
     """Never returns.  What the candidate prints goes into the log."""
     code = 1
@@ -159,16 +169,21 @@ def _become_child(request: Request, writing: int, log: IO[bytes], parent: int) -
 
 
 def limit_memory(nbytes: int) -> None:
-    """Lets this process take that many bytes of address space more than it has, and leave no core dump."""
+    """Lets this process take so many bytes of address space more than it has, leave no core dump, and fill no disk."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    lower(resource.RLIMIT_FSIZE, LARGEST_FILE)
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
     except OSError:
         return  # no Linux: there the limit would not be kept either
-    limit = now + nbytes
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    lower(resource.RLIMIT_AS, now + nbytes)
+
+
+def lower(what: int, limit: int) -> None:
+    """The soft limit to this, or to the hard one if that is less."""
+    hard = resource.getrlimit(what)[1]
+    resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _result_of(child: Child, status: int | None) -> Result:

@@ -11,6 +11,7 @@ a roofline.  Closing the executor, or the end of this process, however it ends, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,7 +76,7 @@ class Executor:
         self._server = ForkServer()
         self.machine = self._machine()
         self.cost = CostModel(self.machine)
-        self._ready = False
+        self._prepared_by: int | None = None
         for outcome in history:
             self._learn(outcome)
 
@@ -130,7 +131,7 @@ class Executor:
         waiting, running = list(wanted)[::-1], dict[int, Candidate]()
         parallel = self.limits.parallel or len(cpus())
         done: list[tuple[Candidate, Result]] = []
-        with self.lock.held():
+        with self.lock.held(), self._whole():
             while waiting or running:
                 while waiting and len(running) < parallel:
                     candidate = waiting.pop()
@@ -148,8 +149,7 @@ class Executor:
         if found is None:
             job = Job("limits", self._text, cold=self.limits.cold)
             with self.lock.held():
-                self._server.send(job, self.limits.prepare_seconds, self.limits.memory)
-                result = self._answer(self.limits.prepare_seconds).result
+                result = self._asked(job, self.limits.prepare_seconds)
             if result.kind != "ok" or result.figures is None:
                 return Machine()
             found = json.dumps(dict(result.figures)).encode()
@@ -162,17 +162,31 @@ class Executor:
             raise ProblemError(f"{self.problem.title}: {reply.result.message}")
         return reply
 
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What is begun here is answered here, or ended: when waiting is broken off, no answer comes later."""
+        try:
+            yield
+        except BaseException:
+            self._server.close()
+            raise
+
+    def _asked(self, job: Job, seconds: float) -> Result:
+        """One job and its result."""
+        with self._whole():
+            self._server.send(job, seconds, self.limits.memory)
+            return self._answer(seconds).result
+
     def _prepare(self) -> None:
-        """Has inputs and reference made, once."""
-        if not self._ready:
-            self._server.send(Job("prepare", self._text, seed=self.seed), self.limits.prepare_seconds, 0)
-            reply = self._answer(self.limits.prepare_seconds)
-            if reply.result.kind != "ok":
+        """Has inputs and reference made, once in each server."""
+        if self._prepared_by is None or self._prepared_by != self._server.pid:
+            result = self._asked(Job("prepare", self._text, seed=self.seed), self.limits.prepare_seconds)
+            if result.kind != "ok":
                 raise ProblemError(
-                    f"{self.problem.title}: inputs and the right result were not made ({reply.result.message}); "
+                    f"{self.problem.title}: inputs and the right result were not made ({result.message}); "
                     "take smaller sizes, or give a faster reference"
                 )
-            self._ready = True
+            self._prepared_by = self._server.pid
 
     def _known(self, candidate: Candidate, compiled: Result) -> Outcome | None:
         """What another candidate has shown whose code is the same."""
@@ -204,8 +218,7 @@ class Executor:
             self.limits.cold, seconds,
         )  # fmt: skip
         with self.lock.held():
-            self._server.send(job, self.limits.measure_seconds, self.limits.memory)
-            result = self._answer(self.limits.measure_seconds).result
+            result = self._asked(job, self.limits.measure_seconds)
         outcome = self._outcome(candidate, result, compiled)
         if not outcome.ok:
             return outcome

@@ -115,6 +115,11 @@ def off(run: Run) -> Run:
     return replace(run, result=result)
 
 
+def print_forever() -> None:
+    while True:
+        sys.stdout.write("x" * (1 << 20))
+
+
 WRONG = Bad("wrong", bound=off)
 NOTHING = Bad("nothing", bound=instead(lambda: None))
 LATER = Bad("later", bound=later)
@@ -128,4 +133,5 @@ MEMORY = Bad("memory", bound=instead(eat))
 RAISE = Bad("raise", bound=instead(raise_))
 EXIT = Bad("exit", bound=instead(lambda: os._exit(0)))
 CHILD = Bad("child", bound=instead(leave_a_child))
+LOUD = Bad("loud", bound=instead(print_forever))
 NO_STRATEGY = 7

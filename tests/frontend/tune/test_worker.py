@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,11 @@ from bitwright.frontend.tune.worker import Executor, Limits
 from bitwright.tests.frontend.tune.bad_strategies import PIDS
 from bitwright.tests.frontend.tune.kernels import scale
 
-QUICK = Limits(measure_seconds=4.0, compile_seconds=4.0, memory=1 << 30, cold=1 << 20, timed_seconds=0.02, prune=False)
+QUICK = Limits(
+    measure_seconds=20.0, compile_seconds=20.0, memory=1 << 29, cold=1 << 20, timed_seconds=0.02, prune=False
+)
 NAMES = (
-    "WRONG", "NOTHING", "LATER", "CRASH", "CRASH_EARLY", "ABORT", "KILLED", "HANG", "HANG_EARLY", "MEMORY", "RAISE",
-    "EXIT",
+    "WRONG", "NOTHING", "LATER", "CRASH", "CRASH_EARLY", "ABORT", "KILLED", "MEMORY", "RAISE", "EXIT", "LOUD",
 )  # fmt: skip
 
 
@@ -74,11 +76,10 @@ def outcomes(lock: MachineLock) -> dict[str, Outcome]:
         ("crash_early", "crashed", "(?s)ended by SIGSEGV.*string_at"),
         ("abort", "crashed", "(?s)ended by SIGABRT.*last words"),
         ("killed", "out_of_memory", "SIGKILL, as the system does when memory runs out"),
-        ("hang", "timeout", "not done after 4 seconds"),
-        ("hang_early", "timeout", "not done after 4 seconds"),
         ("memory", "out_of_memory", "memory"),
         ("raise", "failed", "ZeroDivisionError: on purpose"),
         ("exit", "crashed", "ended without a result"),
+        ("loud", "failed", "File too large"),
         ("last", "ok", ""),
     ],
 )
@@ -103,6 +104,16 @@ def test_a_right_candidate_is_timed_against_the_incumbent(outcomes: dict[str, Ou
     assert first.figures["object_bytes"] > 0
     assert first.device == last.device != ""
     assert 0 < first.seconds_to_compile < first.seconds_in_all
+
+
+def test_who_hangs_is_killed(lock: MachineLock) -> None:
+    """While compiling and while running; those beside it are none the worse."""
+    problem = scale("HANG", "HANG_EARLY")
+    with Executor(problem, replace(QUICK, measure_seconds=1.5, compile_seconds=3.0), lock=lock) as executor:
+        found = {o.candidate.strategy: o for o in executor.run([Candidate("hang"), Candidate("hang_early")])}
+        assert {name: o.kind for name, o in found.items()} == {"hang": "timeout", "hang_early": "timeout"}
+        assert found["hang"].message == "not done after 1.5 seconds"
+        assert found["hang_early"].message == "not done after 3 seconds"
 
 
 def test_what_needs_no_measurement_is_not_measured(lock: MachineLock) -> None:
@@ -174,6 +185,29 @@ def test_the_server_is_replaced_when_it_dies(lock: MachineLock) -> None:
         assert [o.kind for o in found].count("crashed") <= 2, "what was in flight"
         assert [o.kind for o in executor.run([rest[0]])] == ["ok"]
         assert executor.server_pid not in (None, process)
+
+
+def test_without_a_cache_candidates_are_compiled_again(
+    lock: MachineLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    problem = scale()
+    with Executor(problem, QUICK, lock=lock) as executor:
+        monkeypatch.setenv("BITWRIGHT_CACHE_DIR", str(tmp_path / "file" / "cache"))  # for the processes to come
+        executor.close()
+        assert [o.kind for o in executor.run(list(problem.space())[:2])] == ["ok", "ok"]
+
+
+def test_what_is_broken_off_is_forgotten(lock: MachineLock) -> None:
+    """Ctrl-C in the middle of a measurement: the next answer is that of the next candidate."""
+    problem = scale("HANG")
+    with Executor(problem, QUICK, lock=lock) as executor:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 2.0)
+        with pytest.raises(KeyboardInterrupt):
+            list(executor.run([Candidate("hang")]))
+        found = list(executor.run([problem.default]))
+        assert [(o.kind, o.candidate) for o in found] == [("ok", problem.default)]
 
 
 SCRIPT = """
