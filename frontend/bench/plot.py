@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 from .labels import Labels
@@ -78,14 +77,14 @@ def _frame(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _limits(axes: Axes, rows: Sequence[Row], labels: Labels) -> None:
-    """The slope of memory, and a ceiling for each instruction that multiplies."""
-    bandwidth = median(_figures(row).bandwidth_gigabytes_per_second for row in rows)
+    """The slope of memory, and a ceiling for each instruction that multiplies, at their best in the run."""
+    bandwidth = max(_figures(row).bandwidth_gigabytes_per_second for row in rows)
     left, right = axes.get_xlim()
     peaks: dict[str, float] = {}
     for kind in COLOURS:
         found = [_figures(row).peak_gigaoperations_per_second for row in rows if row.facts.activations == kind]
         if found:
-            peaks[kind] = median(found)
+            peaks[kind] = max(found)
     top = max(peaks.values())
     axes.plot([left, top / bandwidth], [left * bandwidth, top], color="black", linewidth=1.2)
     start = 1.1 * max(left, axes.get_ylim()[0] / bandwidth)
