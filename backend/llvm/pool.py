@@ -102,10 +102,18 @@ def _waiting() -> Waiting:
 def _pool() -> Library:
     count = threads()
     library = compile_pool(target("cpu:baseline"), _waiting(), default_cache())
-    addresses = [library.address(name) for name in ("bw_parallel", "bw_pool_limit", "bw_pool_forked")]
+    number = ctypes.CFUNCTYPE(None, ctypes.c_int32)
+    limit, crowded = (number(library.address(name)) for name in ("bw_pool_limit", "bw_pool_crowded"))
+    forked = ctypes.CFUNCTYPE(None)(library.address("bw_pool_forked"))
+    library.address("bw_parallel")
     library.keep_forever()  # its threads outlive every Python object
-    _state.tell = ctypes.CFUNCTYPE(None, ctypes.c_int32)(addresses[1])
+
+    def tell(count: int) -> None:
+        crowded(count > processors())
+        limit(count)
+
+    _state.tell = tell
     _state.set(count)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(addresses[2]))
+        os.register_at_fork(after_in_child=forked)
     return library

@@ -40,6 +40,8 @@ _CORE = """
 @busy = internal global i32 0, align 64
 @started = internal global i32 1                     ; threads that exist, the calling one included
 @limit = internal global i32 1
+@worker_spins = internal global i32 $WORKER_SPINS
+@caller_spins = internal global i32 $CALLER_SPINS
 @work_body = internal global ptr null, align 64
 @work_args = internal global ptr null
 
@@ -49,6 +51,16 @@ declare i32 @pthread_sigmask(i32, ptr, ptr)
 
 define void @bw_pool_limit(i32 %threads) {
   store atomic i32 %threads, ptr @limit seq_cst, align 4
+  ret void
+}
+
+; With more threads than processors (1), who spins keeps another from its work: then nobody does.
+define void @bw_pool_crowded(i32 %crowded) {
+  %is = icmp ne i32 %crowded, 0
+  %worker = select i1 %is, i32 1, i32 $WORKER_SPINS
+  %caller = select i1 %is, i32 1, i32 $CALLER_SPINS
+  store atomic i32 %worker, ptr @worker_spins monotonic, align 4
+  store atomic i32 %caller, ptr @caller_spins monotonic, align 4
   ret void
 }
 
@@ -108,7 +120,8 @@ entry:
   br label %loop
 loop:
   %seen = phi i32 [ 0, %entry ], [ %seen1, %next ]
-  call void @await_change(ptr %slot, i32 %seen, ptr %flag, i32 $WORKER_SPINS)
+  %spins = load atomic i32, ptr @worker_spins monotonic, align 4
+  call void @await_change(ptr %slot, i32 %seen, ptr %flag, i32 %spins)
   %seen1 = add i32 %seen, 1
   %body = load ptr, ptr @work_body
   %args = load ptr, ptr @work_args
@@ -207,7 +220,8 @@ join:
   %all = icmp eq i32 %left, 0
   br i1 %all, label %done, label %hold
 hold:
-  call void @await_change(ptr @pending, i32 %left, ptr @waiting, i32 $CALLER_SPINS)
+  %spins = load atomic i32, ptr @caller_spins monotonic, align 4
+  call void @await_change(ptr @pending, i32 %left, ptr @waiting, i32 %spins)
   br label %join
 done:
   ret void
@@ -245,6 +259,9 @@ alone:
 
 _NO_THREADS = """
 define void @bw_pool_limit(i32 %threads) {
+  ret void
+}
+define void @bw_pool_crowded(i32 %crowded) {
   ret void
 }
 define void @bw_pool_forked() {
@@ -353,7 +370,9 @@ define internal void @wake_on(ptr %word) {
 
 
 def pool_ir(triple: str, waiting: Waiting) -> str:
-    """The module text: @bw_parallel, @bw_pool_limit (threads that may work at once) and @bw_pool_forked."""
+    """The module text: @bw_parallel, and for Python @bw_pool_limit (threads that may work at once), @bw_pool_crowded
+    (whether these are more than the processors) and @bw_pool_forked.
+    """
     x86 = triple.startswith("x86_64")
     text = _NO_THREADS if waiting == "none" else _CORE + (_FUTEX if waiting == "futex" else _POLL)
     mode = float_mode(triple)

@@ -237,6 +237,31 @@ print(all(right(kernel, 20, blocks=100) for _ in range(20)), bw.threads())
     assert output == "True 64"
 
 
+def test_a_system_that_gives_no_more_threads() -> None:
+    """Memory for a thread's stack is refused: the calling thread does the work, until there is some."""
+    output = run(
+        """
+import resource
+kernel = bw.compile(SLOW, TIMES=20)
+bw.set_threads(1)
+assert right(kernel, 20)
+bw.set_threads(4)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+limits = resource.getrlimit(resource.RLIMIT_AS)
+y = np.ones(128, np.float32)
+resource.setrlimit(resource.RLIMIT_AS, (used + (2 << 20), limits[1]))
+kernel(y)
+alone = len(os.listdir("/proc/self/task"))
+resource.setrlimit(resource.RLIMIT_AS, limits)
+fine = bool((y == slow_result(np.ones(128, np.float32), 20)).all())
+print(fine, alone, right(kernel, 20), len(os.listdir("/proc/self/task")) - alone)
+""",
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+    )
+    assert output == "True 1 True 3"
+
+
 WRONG_NUMBER = """
 try:
     bw.compile(SLOW, TIMES=20)(np.ones(64, np.float32))

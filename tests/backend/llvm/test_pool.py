@@ -169,6 +169,24 @@ def test_calls_after_the_threads_fell_asleep(any_pool):
     assert (counters == 20).all()
 
 
+@pytest.mark.parametrize("waiting", ["futex", "poll", "none"])
+def test_threads_that_sleep_at_once(waiting, tmp_path):
+    """More threads than processors do not spin; every block still runs once, before and after they may spin again."""
+    library = pool.compile_pool(target("cpu:baseline"), waiting, Cache(tmp_path))
+    address, limit, crowded = (library.address(f"bw_{x}") for x in ("parallel", "pool_limit", "pool_crowded"))
+    library.keep_forever()
+    number = ctypes.CFUNCTYPE(None, ctypes.c_int32)
+    number(crowded)(1)
+    many = Pool(address, number(limit))
+    many.set_threads(32)
+    counters = np.zeros(100, np.int32)
+    many.repeat(counters.ctypes.data, 100, 30)
+    assert (counters == 30).all()
+    number(crowded)(0)
+    many.repeat(counters.ctypes.data, 100, 30)
+    assert (counters == 60).all()
+
+
 def test_several_callers_at_once(any_pool):
     arrays = [np.zeros(6, np.int32) for _ in range(4)]
     callers = [threading.Thread(target=any_pool.repeat, args=(a.ctypes.data, 6, 3000)) for a in arrays]
