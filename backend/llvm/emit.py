@@ -43,9 +43,9 @@ from .arithmetic import apply_kind
 from .atoms import emit_atom
 from .code import Code, Operand, vector_type
 from .memory import exchange, prefetch, read, write
-from .shuffle import has_byte_shuffle, move_byte, pick
+from .shuffle import has_byte_shuffle, move_byte, pick, shift_bytes
 from .tables import lookup, lookup_bytes
-from .values import ELEMENTS, Values, middle_byte
+from .values import ELEMENTS, Values, byte_shift, middle_byte
 
 __all__ = ["emit"]
 
@@ -284,6 +284,9 @@ class _Emitter:
             operands[0] = self.values.get(op.operands[0])  # one condition may choose between whole vectors
             if op.operands[1] is op.operands[2]:
                 return operands[1]
+        shift = byte_shift(self.values, op) if self.target.has("neon") else None
+        if shift is not None:
+            return shift_bytes(self.code, self.values.vector(shift[0]), shift[1])
         byte = middle_byte(self.values, op)
         if byte is not None and has_byte_shuffle(self.target):
             return move_byte(self.code, self.values.vector(byte[0]), byte[1])

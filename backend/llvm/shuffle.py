@@ -1,4 +1,4 @@
-"""Moving values between lanes: permutations of several vectors, and pieces of the width that an instruction takes."""
+"""Moving values between lanes and within words: permutations, shifts of bytes, and pieces of an instruction's width."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ..target import Target
 from .code import Code, Operand, splat
 
-__all__ = ["has_byte_shuffle", "join", "move_byte", "pick", "pieces"]
+__all__ = ["has_byte_shuffle", "join", "move_byte", "pick", "pieces", "shift_bytes"]
 
 
 def pick(code: Code, sources: Sequence[Operand], source: Sequence[int], lane: Sequence[int]) -> Operand:
@@ -78,3 +78,9 @@ def move_byte(code: Code, word: Operand, byte: int) -> Operand:
     order = [n for lane in range(word.lanes) for n in (4 * lane + byte, count, count, count)]
     bytes_ = code.recast(code.byte_source(word), "i8", count)
     return code.recast(code.shuffle(bytes_, splat(0, "i8", count), order), "i32", word.lanes)
+
+
+def shift_bytes(code: Code, word: Operand, distance: int) -> Operand:
+    """Each byte shifted by itself, to the right if the distance is negative."""
+    bytes_ = code.recast(code.byte_source(word), "i8", 4 * word.lanes)
+    return code.recast(code.number("shl" if distance > 0 else "lshr", bytes_, abs(distance)), "i32", word.lanes)

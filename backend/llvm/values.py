@@ -14,7 +14,7 @@ from ..lane.ir import Apply, Constant, Operation, Reg, SharedAddress, Slot
 from ..target import Target
 from .code import Code, Operand, literal, splat
 
-__all__ = ["ELEMENTS", "Values", "middle_byte"]
+__all__ = ["ELEMENTS", "Values", "byte_shift", "middle_byte"]
 
 ELEMENTS = {"i1": "i1", "i32": "i32", "i64": "i64", "f32": "float"}
 
@@ -119,14 +119,33 @@ class Values:
         return isinstance(op, Slot | SharedAddress)
 
 
-def middle_byte(values: Values, op: Apply) -> tuple[Reg, int] | None:
-    """Which register, and which of its bytes 1 and 2, the operation takes out: (x >> 8 or 16) & 255 in lanes."""
+def masked_shift(values: Values, op: Apply) -> tuple[Reg, int, int] | None:
+    """x, distance (to the right if negative) and mask, where an operation is (x << distance) & mask, in lanes."""
     if op.kind != "and":
         return None
     for part, mask in (op.operands, op.operands[::-1]):
-        shift = values.made(part)
-        if isinstance(shift, Apply) and shift.kind == "lshr" and not part.uniform and part.type == "i32":
-            distance = set(values.constant(shift.operands[1]) or ())
-            if set(values.constant(mask) or ()) == {255} and distance in ({8}, {16}):
-                return shift.operands[0], distance.pop() // 8
+        shift, masks = values.made(part), set(values.constant(mask) or ())
+        if isinstance(shift, Apply) and shift.kind in ("shl", "lshr") and not part.uniform and part.type == "i32":
+            distances = set(values.constant(shift.operands[1]) or ())
+            if len(masks) == len(distances) == 1:
+                distance = distances.pop() * (1 if shift.kind == "shl" else -1)
+                return shift.operands[0], distance, masks.pop() & 0xFFFFFFFF
     return None
+
+
+def middle_byte(values: Values, op: Apply) -> tuple[Reg, int] | None:
+    """Which register, and which of its bytes 1 and 2, the operation takes out: (x >> 8 or 16) & 255."""
+    found = masked_shift(values, op)
+    if found is None or found[2] != 255 or found[1] not in (-8, -16):
+        return None
+    return found[0], -found[1] // 8
+
+
+def byte_shift(values: Values, op: Apply) -> tuple[Reg, int] | None:
+    """Which register, and how far, the operation shifts each byte by itself: no bit of the mask is in another byte."""
+    found = masked_shift(values, op)
+    if found is None or not -8 < found[1] < 8:
+        return None
+    x, distance, mask = found
+    kept = 0xFF << distance & 0xFF if distance > 0 else 0xFF >> -distance
+    return (x, distance) if mask == kept * 0x01010101 else None

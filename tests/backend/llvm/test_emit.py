@@ -277,3 +277,22 @@ def test_a_byte_of_each_word(name: str, lanes: int) -> None:
         text = assembly(emit(body.function(5), target(name)), target(name))
         assert len(re.findall(r"^\s+tbl\s", text, re.MULTILINE)) >= 2  # and no shift where a permutation does
         assert len(re.findall(r"^\s+ushr\s", text, re.MULTILINE)) <= 1 + (lanes > 4)
+
+
+@pytest.mark.parametrize(("name", "lanes"), PLACES)
+@pytest.mark.parametrize("distance", [1, 4, 7])
+def test_bytes_shifted_by_themselves(name: str, lanes: int, distance: int) -> None:
+    body = Body(lanes)
+    word, far = body.load(0, "i32"), body.number(distance, "i32")
+    right = body.number((0xFF >> distance) * 0x01010101, "i32")
+    left = body.number((0xFF << distance & 0xFF) * 0x01010101, "i32")
+    body.save(1, body.apply("and", "i32", body.apply("lshr", "i32", word, far), right))
+    body.save(2, body.apply("and", "i32", left, body.apply("shl", "i32", word, far)))
+    words = np.random.default_rng(lanes).integers(-(2**31), 2**31, 4 * lanes).astype(np.int32)
+    found = [np.zeros_like(words) for _ in range(2)]
+    run_native(body.function(3), name, [words, *found], 4)
+    np.testing.assert_array_equal(found[0].view(np.uint8), words.view(np.uint8) >> distance)
+    np.testing.assert_array_equal(found[1].view(np.uint8), words.view(np.uint8) << distance)
+    if name == "cpu:neoverse-n1":
+        text = assembly(emit(body.function(3), target(name)), target(name))
+        assert re.search(rf"^\s+ushr\s+v\d+\.16b, v\d+\.16b, #{distance}", text, re.MULTILINE)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bitwright.backend.lane.build import Builder
 from bitwright.backend.lane.ir import Apply, Function, Let, Read, Reg, Write
 from bitwright.backend.lane.simulate import simulate
-from bitwright.backend.lower.swar import dense, extract, insert, move
+from bitwright.backend.lower.swar import dense, extract, insert, move, staged
 from bitwright.backend.lower.tile import Packed, repacked
 from bitwright.vm.layout.packing import Packing, default_planes
 
@@ -96,6 +96,20 @@ def test_repack_then_insert_is_the_identity(bits: int) -> None:
             right = np.zeros((LANES, words.shape[1] * 32), np.uint8)
             right[:, positions.reshape(-1)] = fields.reshape(LANES, -1)
             assert np.array_equal(_bits(back), right)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_codes_put_together_in_bytes_are_the_codes(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    for positions in _positions(rng, bits, 13):
+        words = _words(rng, int(positions.max()) // 32 + 1)
+        codes = _bits(words)[:, positions].astype(np.uint32) @ (1 << np.arange(bits, dtype=np.uint32))
+        for whole in (False, True):
+
+            def make(b: Builder, w: Sequence[Reg], p: NDArray[np.int64] = positions, all_: bool = whole) -> list[Reg]:
+                return [extract(b, *staged(b, w, p, r, all_)) for r in range(13)]
+
+            assert np.array_equal(_run(words, make)[0], codes)
 
 
 def test_fields_that_travel_together_share_their_operations() -> None:

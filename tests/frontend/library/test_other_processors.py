@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import re
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
-from bitwright.frontend.kernel import Kernel, simulate
+from bitwright.backend.llvm.feature_names import is_arm
+from bitwright.backend.target import target
+from bitwright.frontend.cli.main import app
+from bitwright.frontend.kernel import Kernel, compile, simulate
 from bitwright.frontend.library.plan import Activations
 from bitwright.frontend.linear import linear_kernel
 from bitwright.tests.backend.llvm.native import run_native
 from bitwright.vm.call_arguments import bind
+from bitwright.vm.diagnostic import Diagnostic
 from bitwright.vm.dtypes import Codebook, DType
 from bitwright.vm.expr import evaluate
 
@@ -131,6 +137,20 @@ def test_bytes_are_multiplied_by_the_widest_product(name: str, element: str, pro
     found = re.findall(rf"^\s+(?:\{{vex\}}\s+)?{product}\s", body, re.MULTILINE)
     assert len(found) in (words, 2 * words)
     assert not re.search(rf"^\s+(?:{rest})\s", body, re.MULTILINE)
+
+
+def test_another_architecture_is_compiled_from_the_shell_and_refuses_to_run(tmp_path: Path) -> None:
+    program = tmp_path / "double.bw"
+    program.write_text(
+        "def double(x: f32[N], y: f32[N]):\n    i = grid((N, 8))\n    store(y, [i], load(x, [i], [8]) * 2)\n"
+    )
+    other = "cpu:x86-64" if is_arm(target("cpu").triple) else "cpu:neoverse-v1"
+    shown = CliRunner().invoke(app, ["compile", str(program), "--target", other, "--emit", "asm"])
+    assert shown.exit_code == 0, shown.stderr
+    assert re.search(r"^\s+fadd\s+v\d+\.4s" if "neoverse" in other else r"^\s+addps\s", shown.stdout, re.MULTILINE)
+    kernel = compile(program, target=other)
+    with pytest.raises(Diagnostic, match=f"this machine cannot run code for {other}"):
+        kernel(np.zeros(8, np.float32), np.zeros(8, np.float32))
 
 
 def test_look_ups_stay_in_registers_on_arm() -> None:
