@@ -21,6 +21,7 @@ from .frontend.kernel import Kernel, compile, simulate
 from .frontend.linear import LinearError, linear, linear_kernel
 from .frontend.quantize import quantize
 from .frontend.tensor import QTensor
+from .frontend.tune.session import Session
 from .vm.bits import pack, unpack
 from .vm.diagnostic import Diagnostic
 from .vm.dtypes import codebook, dtype, float_dtype
@@ -43,7 +44,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError", "QTensor",
-    "QTensorFileError", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout",
+    "QTensorFileError", "Session", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout",
     "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "relax", "set_threads", "simulate", "target",
     "threads", "tune", "unpack",
 ]  # fmt: skip

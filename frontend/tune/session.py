@@ -152,9 +152,12 @@ class Session:
 
     def tasks(self) -> list[Task]:
         """Every problem of the session on every device that it was worked on, in the order in which they began."""
-        if not self.exists:
+        if not self.exists and self.storage is None:
             raise SessionError(f"there is no session {self.title}: {_known_sessions()}")
-        return [self._task(name) for name in self._store.names()]
+        names = self._store.names()
+        if not names and not self.exists:
+            raise SessionError(f"there is no session {self.title} in that storage")
+        return [self._task(name) for name in names]
 
     def winners(self) -> list[Winner]:
         """The winners of the searches that are done."""
@@ -209,6 +212,7 @@ class Session:
                 )
             return
         made_folder(self.folder)
+        self._store.names()  # before the session remembers a storage that does not answer
         facts = {"bitwright_session": _VERSION, "storage": self.storage, "begun": datetime.now(UTC).isoformat()}
         replace_text(self.folder / FILE, json.dumps(facts, indent=1) + "\n", 0o600)  # the URL may hold a password
 

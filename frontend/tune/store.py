@@ -7,6 +7,7 @@ and nothing has to be cleaned up before it goes on.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ __all__ = ["JOURNAL", "Results", "Store", "distributions", "open_store", "parame
 JOURNAL = "study.journal"
 WAIT = 60
 """Seconds for which a process waits for others that write to the same SQLite file."""
+
+ATTEMPTS = 5
+"""How often tables are made when others make them too."""
 
 
 def space_digest(space: Space) -> str:
@@ -145,8 +149,22 @@ def open_store(session: str, folder: Path, url: str | None) -> Store:
         if url is None:
             backend = journal_backend(made_folder(folder) / JOURNAL)
             return Store(JournalStorage(backend), session, folder)
+        options: dict[str, object]
         options = {"connect_args": {"timeout": WAIT}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-        return Store(RDBStorage(url, engine_kwargs=options), session, folder)
+        return Store(_database(url, options), session, folder)
+
+
+def _database(url: str, options: dict[str, object]) -> RDBStorage:
+    """The database, with its tables, which another process may be making at this moment."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except Exception as error:
+            made = type(error).__name__ in ("IntegrityError", "ProgrammingError") or "already exists" in str(error)
+            if attempt == ATTEMPTS - 1 or not made:
+                raise
+            time.sleep(0.2 * (attempt + 1))
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _outcomes(study: optuna.Study) -> list[Outcome]:
