@@ -2,7 +2,7 @@
 
 Two loops decide how fast a kernel runs: the one that reads and decodes packed weights, and the one that multiplies.
 They are found by what they do: the program tells what an iteration of each of its loops reads and multiplies, the
-assembly which of its loops loads or multiplies most. Often one loop does both.
+assembly which of its loops multiplies most, and which of those beside that one loads most. Often one loop does both.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def _loops(body: Body, works: tuple[Work, ...]) -> list[tuple[str, Loop, Work]]:
     if not product.products:
         return [("main", max(body.loops, key=lambda x: x.loads), decode)]
     multiplying = max(body.loops, key=lambda x: (x.multiplies, len(x.instructions)))
-    others = [loop for loop in body.loops if loop is not multiplying]
+    # A loop around the product (over rows, say) may load more than the one that decodes, which stands beside it.
+    others = [x for x in body.loops if x is not multiplying and x.label not in multiplying.around]
     if product.weights or not decode.weights or not others:
         return [("main", multiplying, product)]
     return [("decode", max(others, key=lambda x: x.loads), decode), ("product", multiplying, product)]

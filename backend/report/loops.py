@@ -13,14 +13,17 @@ __all__ = ["Body", "Loop", "read_body"]
 
 _BLOCK = re.compile(r"\.?L?(BB\d+_\d+):|(?:#|//|;) %bb\.\d+:")
 _INSIDE = re.compile(r"in Loop: Header=(BB\d+_\d+)")
+_PARENT = re.compile(r"Parent Loop (BB\d+_\d+) Depth")
 _HEADER = re.compile(r"=>\s*This (?:Inner )?Loop Header")
 
 
 @dataclass(frozen=True)
 class Loop:
-    """The instructions of a loop that belong to no loop within it."""
+    """The instructions of a loop that belong to no loop within it; its label, and those of the loops around it."""
 
     instructions: tuple[Instruction, ...]
+    label: str = ""
+    around: frozenset[str] = frozenset()
 
     @cached_property
     def kinds(self) -> Counter[Kind]:
@@ -65,6 +68,7 @@ def read_body(text: str, arm: bool) -> Body:
     end = next((i for i in range(start, len(lines)) if re.match(r"\.?Lfunc_end", lines[i])), len(lines))
     header = ""
     block = ""
+    around: dict[str, set[str]] = {}
     everything: list[Instruction] = []
     loops: dict[str, list[Instruction]] = {}
     for line in lines[start + 1 : end]:
@@ -74,9 +78,12 @@ def read_body(text: str, arm: bool) -> Body:
             header = block
         elif found := _INSIDE.search(line):
             header = found.group(1)
+        if found := _PARENT.search(line):
+            around.setdefault(block, set()).add(found.group(1))
         instruction = read_instruction(line, arm)
         if instruction is not None:
             everything.append(instruction)
             if header:
                 loops.setdefault(header, []).append(instruction)
-    return Body(Loop(tuple(everything)), tuple(Loop(tuple(found)) for found in loops.values()))
+    made = (Loop(tuple(own), label, frozenset(around.get(label, ()))) for label, own in loops.items())
+    return Body(Loop(tuple(everything)), tuple(made))

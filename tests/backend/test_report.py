@@ -147,6 +147,7 @@ def test_nested_loops_are_told_apart() -> None:
     assert [i.name for i in inner.instructions] == ["vfmadd231ps", "jb"]
     assert len(body.whole.instructions) == 8
     assert (inner.loads, inner.multiplies, outer.registers) == (64, 16, 3)
+    assert (outer.label, inner.around, outer.around) == ("BB0_1", {"BB0_1"}, frozenset())
 
 
 def inner_loop(assembly: str, instruction: str) -> Counter[str]:
@@ -207,7 +208,7 @@ def f(x: f32[M, 64], w: u4[64, N] @ tiled("local(16, 1) * spatial(1, 16)", conta
         store(panel, [k, 0], cast(load(w, [k, n0], [16, 64]), f32))
     barrier()
     for m in range(M):
-        acc = zeros(f32, [1, 64])
+        acc = load(y, [m, n0], [1, 64]) * load(x, [m, 0], [1, 64]) + load(y, [m + 1, n0], [1, 64])
         for k in range(0, 64, 16):
             acc = dot(load(x, [m, k], [1, 16]), load(panel, [k, 0], [16, 64]), acc)
         store(y, [m, n0], acc)
