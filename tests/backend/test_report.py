@@ -147,7 +147,7 @@ def test_nested_loops_are_told_apart() -> None:
     assert [i.name for i in inner.instructions] == ["vfmadd231ps", "jb"]
     assert len(body.whole.instructions) == 8
     assert (inner.loads, inner.multiplies, outer.registers) == (64, 16, 3)
-    assert (outer.label, inner.around, outer.around) == ("BB0_1", {"BB0_1"}, frozenset())
+    assert (outer.label, inner.around, outer.around) == ("BB0_1", frozenset({"BB0_1"}), frozenset())
 
 
 def inner_loop(assembly: str, instruction: str) -> Counter[str]:
