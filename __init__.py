@@ -44,7 +44,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError", "QTensor",
-    "QTensorFileError", "Session", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit", "layout",
-    "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "relax", "set_threads", "simulate", "target",
-    "threads", "tune", "unpack",
+    "QTensorFileError", "Session", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret", "jit",
+    "layout", "linear", "linear_kernel", "load", "load_gguf", "pack", "quantize", "relax", "set_threads", "simulate",
+    "target", "threads", "tune", "unpack",
 ]  # fmt: skip

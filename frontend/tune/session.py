@@ -186,7 +186,11 @@ class Session:
     @contextmanager
     def busy(self) -> Iterator[None]:
         """The right to work on the session, which one process at a time has; its folder is made if need be."""
-        from filelock import FileLock, Timeout
+        try:
+            import optuna  # noqa: F401  # that it is there is known before anything is begun
+            from filelock import FileLock, Timeout
+        except ImportError as error:
+            raise SessionError(f"tuning needs {error.name}, not installed: pip install 'bitwright[tune]'") from error
 
         self._begin()
         lock = FileLock(self.folder / "session.lock", timeout=0)
