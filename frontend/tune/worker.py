@@ -243,7 +243,8 @@ class Executor:
             return
         self.cost.learn(outcome.figures, outcome.score)
         best = None if self.incumbent is None else self.incumbent.score
-        if best is None or outcome.score < best * BETTER:
+        known = self._space.refusal(outcome.candidate) is None  # not so when a strategy of the past is gone
+        if known and (best is None or outcome.score < best * BETTER):
             self.incumbent = outcome
 
 

@@ -8,6 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.frontend.tune.kernel_problem import KernelProblem
+from bitwright.frontend.tune.worker import Limits
+
+QUICK = Limits(
+    measure_seconds=20.0, compile_seconds=20.0, memory=1 << 29, cold=1 << 20, timed_seconds=0.02, prune=False
+)
+"""Timing that shows nothing but takes little time."""
 
 SCALE = """
 def scale(x: f32[M, N], y: f32[M, N], *, B: int = tune(64, 128, 256), R: int = tune(1, 2)):

@@ -15,18 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from bitwright.frontend.tune.kernel_problem import KernelProblem
 from bitwright.frontend.tune.lock import MachineLock
 from bitwright.frontend.tune.outcome import Outcome
-from bitwright.frontend.tune.problem import ProblemError
 from bitwright.frontend.tune.space import Candidate
-from bitwright.frontend.tune.worker import Executor, Limits
+from bitwright.frontend.tune.worker import Executor
 from bitwright.tests.frontend.tune.bad_strategies import PIDS
-from bitwright.tests.frontend.tune.kernels import scale
+from bitwright.tests.frontend.tune.kernels import QUICK, scale
 
-QUICK = Limits(
-    measure_seconds=20.0, compile_seconds=20.0, memory=1 << 29, cold=1 << 20, timed_seconds=0.02, prune=False
-)
 NAMES = (
     "WRONG", "NOTHING", "LATER", "CRASH", "CRASH_EARLY", "ABORT", "KILLED", "MEMORY", "RAISE", "EXIT", "LOUD",
 )  # fmt: skip
@@ -116,62 +111,6 @@ def test_who_hangs_is_killed(lock: MachineLock) -> None:
         assert found["hang_early"].message == "not done after 3 seconds"
 
 
-def test_what_needs_no_measurement_is_not_measured(lock: MachineLock) -> None:
-    """Rules, the compiler's refusal, and code that is known already."""
-    problem = scale("RAISE")
-    with Executor(problem, QUICK, lock=lock) as executor:
-        start = [problem.default, Candidate.of("tune", {"B": 65, "R": 1}), Candidate("nobody")]
-        found = {str(o.candidate): o for o in executor.run(start)}
-        assert found["tune B=65 R=1"].kind == "pruned"
-        assert found["tune B=65 R=1"].message == "B is 65: the choices are 64, 128, 256"
-        assert found["nobody"].message == "there is no strategy nobody: the space has tune, raise"
-        again = list(executor.run([problem.default]))
-        assert again[0].message == "the same code as tune B=64 R=1"
-        assert again[0].times == found["tune B=64 R=1"].times
-        assert executor.incumbent == found["tune B=64 R=1"]
-    with Executor(problem, QUICK, history=found.values(), lock=lock) as resumed:
-        assert resumed.incumbent == found["tune B=64 R=1"]
-
-
-def test_the_compilers_refusal_prunes(lock: MachineLock) -> None:
-    text = """
-def copy(x: f32[M, N], y: f32[M, N], *, B: int = tune(64, 48)):
-    m, n = grid(M, (N, B))
-    t = reshape(load(x, [m, n], [1, B]), [B // 32, 32])
-    store(y, [m, n], reshape(t, [1, B]))
-"""
-    problem = KernelProblem.of(text, {"M": 2, "N": 192})
-    with Executor(problem, QUICK, lock=lock) as executor:
-        kinds = {o.candidate["B"]: (o.kind, o.message) for o in executor.run(list(problem.space()))}
-    assert kinds[64][0] == "ok"
-    assert kinds[48][0] == "pruned"
-    assert kinds[48][1].startswith("the compiler refuses it: ")
-
-
-@pytest.mark.parametrize(
-    ("strategies", "says"),
-    [(("NO_STRATEGY",), "is no strategy"), (("NOWHERE",), "has no NOWHERE")],
-)
-def test_strategies_that_cannot_be_used(strategies: tuple[str, ...], says: str, lock: MachineLock) -> None:
-    with pytest.raises(ValueError, match=says):
-        Executor(scale(*strategies), QUICK, lock=lock)
-
-
-@pytest.mark.parametrize(
-    ("reference", "says"),
-    [("triple", None), ("slender", "must return a mapping of the numbers of y"), ("missing", "is not found")],
-)
-def test_a_reference_of_ones_own(reference: str, says: str | None, lock: MachineLock) -> None:
-    """The wrong one makes every candidate wrong; one that cannot be used ends the search."""
-    problem = scale(reference=f"bitwright.tests.frontend.tune.kernels:{reference}")
-    with Executor(problem, QUICK, lock=lock) as executor:
-        if says is None:
-            assert [o.kind for o in executor.run([problem.default])] == ["wrong"]
-        else:
-            with pytest.raises(ProblemError, match=says):
-                list(executor.run([problem.default]))
-
-
 def test_the_server_is_replaced_when_it_dies(lock: MachineLock) -> None:
     problem = scale()
     with Executor(problem, QUICK, lock=lock) as executor:
@@ -185,29 +124,6 @@ def test_the_server_is_replaced_when_it_dies(lock: MachineLock) -> None:
         assert [o.kind for o in found].count("crashed") <= 2, "what was in flight"
         assert [o.kind for o in executor.run([rest[0]])] == ["ok"]
         assert executor.server_pid not in (None, process)
-
-
-def test_without_a_cache_candidates_are_compiled_again(
-    lock: MachineLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("")
-    problem = scale()
-    with Executor(problem, QUICK, lock=lock) as executor:
-        monkeypatch.setenv("BITWRIGHT_CACHE_DIR", str(tmp_path / "file" / "cache"))  # for the processes to come
-        executor.close()
-        assert [o.kind for o in executor.run(list(problem.space())[:2])] == ["ok", "ok"]
-
-
-def test_what_is_broken_off_is_forgotten(lock: MachineLock) -> None:
-    """Ctrl-C in the middle of a measurement: the next answer is that of the next candidate."""
-    problem = scale("HANG")
-    with Executor(problem, QUICK, lock=lock) as executor:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 2.0)
-        with pytest.raises(KeyboardInterrupt):
-            list(executor.run([Candidate("hang")]))
-        found = list(executor.run([problem.default]))
-        assert [(o.kind, o.candidate) for o in found] == [("ok", problem.default)]
 
 
 SCRIPT = """
