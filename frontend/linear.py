@@ -12,11 +12,12 @@ from ..backend.target import Target
 from ..backend.target import target as find_target
 from ..vm.dtypes import DType
 from .kernel import Kernel
-from .library.plan import ROWS, activation_kernel, prepared_kernel, product
+from .library.plan import Schedule, activation_kernel, plan, prepared_kernel, product
 from .library.prepared import COLUMNS_PER_LANE, LONGEST_PART, Activations, LinearError, Prepared, prepare
 from .quantize import quantize
 from .rows import Floats, as_floats, as_rows
 from .tensor import QTensor
+from .tune.dispatch import tuned
 
 __all__ = ["LinearError", "linear", "linear_kernel", "run"]
 
@@ -60,62 +61,63 @@ def linear(
             f"give a bias of shape [{q.shape[0]}]"
         )
     here = find_target("cpu")
-    y = np.empty((rows.shape[0], q.shape[0]), np.float32)
-    run(prepare(q, mode, here), mode, rows, offsets, y, here)
-    return cast(Array, back(y))
+    schedule = tuned(q.format, mode, rows.shape[0], *q.shape)
+    return cast(Array, back(run(prepare(q, mode, here), mode, rows, offsets, here, schedule)))
 
 
-def run(p: Prepared, mode: Activations, x: Floats, bias: Floats | None, y: Floats, here: Target) -> None:
-    """y = x @ w.T + bias for contiguous f32 arrays, with as few passes over the weights as the rows allow."""
-    if not x.shape[0]:
-        return
-    if p.shape.depth != p.shape.k:
-        x = np.pad(x, ((0, 0), (0, p.shape.depth - p.shape.k)))
-    inputs = _inputs(p, mode, x, here)
+def run(
+    p: Prepared, mode: Activations, x: Floats, bias: Floats | None, here: Target, schedule: Schedule | None = None
+) -> Floats:
+    """x @ w.T + bias for contiguous f32 arrays, by the planner's schedule unless another is given."""
+    m = x.shape[0]
+    if not m:
+        return np.empty((0, p.shape.n), np.float32)
+    chosen = plan(p, mode, m, here) if schedule is None else schedule
+    rows = chosen.padded_rows(m)
+    if (rows, p.shape.depth) != x.shape:
+        x = np.pad(x, ((0, rows - m), (0, p.shape.depth - p.shape.k)))
     offsets = np.zeros(0, np.float32) if bias is None else bias
-    start, left = 0, x.shape[0]
-    for step in ROWS:
-        count = left // step * step
-        if count:
-            part = slice(start, start + count)
-            kernel = prepared_kernel(p, mode, step, bias is not None, here)
-            kernel.function(*(a[part] for a in inputs), p.weights, p.scales, p.zeros, offsets, y[part])
-            start, left = start + count, left - count
+    kernel = prepared_kernel(p, mode, chosen, bias is not None, here)
+    y = np.empty((rows, p.shape.n), np.float32)
+    kernel.function(*_inputs(p, mode, chosen, x, here), p.weights, p.scales, p.zeros, offsets, y)
+    return y[:m]
 
 
 def linear_kernel(
     element: str | DType, group: int = 128, m: int = 1, activations: Activations = "f32",
     target: str = "cpu", zero_point: bool | None = None, n: int = 4096, k: int = 4096,
 ) -> Kernel:  # fmt: skip
-    """The kernel that `linear` runs for `m` rows at a time (1, 2, 4 or 6) and weights [n, k] of this element type.
+    """The kernel that `linear` runs for `m` rows and weights [n, k] of this element type.
 
-    To look at (`.source("asm")`, `.report()`) or to call by hand; its arguments are those of `library/linear.bw`.  It
-    serves any n of the same width of tile: narrow up to the target's lanes, wide above.
+    To look at (`.source("asm")`, `.report()`) or to call by hand; its arguments are those of `library/linear.bw`, or
+    for many rows of `library/panel.bw`.  It serves any n of the same width of tile: narrow up to the target's lanes,
+    wide above.
     """
-    if m not in ROWS:
-        raise LinearError(f"m={m}: kernels take {', '.join(map(str, sorted(ROWS)))} rows at a time")
+    if m < 1:
+        raise LinearError(f"m={m}: a kernel takes at least one row")
     where = find_target(target)
     few = min(n, where.lanes * COLUMNS_PER_LANE)
     weights = np.random.default_rng(0).standard_normal((few, k), np.float32)
     q = quantize(weights, element, group=group, zero_point=zero_point)
-    return prepared_kernel(prepare(q, activations, where), activations, m, False, where)
+    p = prepare(q, activations, where)
+    return prepared_kernel(p, activations, plan(p, activations, m, where), False, where)
 
 
-def _inputs(p: Prepared, mode: Activations, x: Floats, here: Target) -> Inputs:
-    """What a kernel of this mode takes of x."""
+def _inputs(p: Prepared, mode: Activations, schedule: Schedule, x: Floats, here: Target) -> Inputs:
+    """What a kernel of this mode and schedule takes of x."""
     if mode == "int8":
         return _quantised(p, x, here)
-    if mode == "f32":
-        return x, _sums(p, x, here)
-    if mode == "f16":
+    kind = product(p, mode, schedule.form, here)
+    if mode == "bf16":
+        codes, total = np.empty(x.shape, np.uint16), _side(p, x)
+        activation_kernel("round_rows", here, **_pieces(p)).function(x, codes, total)
+        if kind == "bf16":
+            return codes, total
+        x = (codes.astype(np.uint32) << 16).view(np.float32)
+    elif mode == "f16":
         with np.errstate(over="ignore"):
             x = x.astype(np.float16).astype(np.float32)
-        return x, _sums(p, x, here)
-    codes, total = np.empty(x.shape, np.uint16), _side(p, x)
-    activation_kernel("round_rows", here, **_pieces(p)).function(x, codes, total)
-    if product(p, mode, here) == "bf16":
-        return codes, total
-    return (codes.astype(np.uint32) << 16).view(np.float32), total
+    return (x,) if schedule.form == "panel" else (x, _sums(p, x, here))
 
 
 def _side(p: Prepared, x: Floats) -> Floats:

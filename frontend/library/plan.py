@@ -1,27 +1,70 @@
 """Which library kernel runs a quantised linear, and with which parameters: a choice by model, without measuring.
 
-Kernels differ in the activations (f32, bf16 or bytes) and in the number of rows that share each decoded weight.
+Kernels differ in the activations (f32, bf16 or bytes) and in how weights are decoded: in registers, each time that a
+few rows of x pass over them ("direct"), or once into a panel in the cache that many rows share ("panel").
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Literal
 
+from ...backend.llvm.atoms import has_instruction
+from ...backend.llvm.feature_names import is_arm
+from ...backend.llvm.pool import threads
 from ...backend.target import Target
 from ...vm.dtypes import dtype
+from ...vm.layout.storage import default_planes
 from ..build import ParameterValue
 from ..kernel import Kernel, KernelSource
 from .exact import fits_bf16
 from .prepared import Activations, LinearError, Prepared, Shape, padded, prepare
 
-__all__ = ["ROWS", "Activations", "LinearError", "Prepared", "Shape", "padded", "prepare", "prepared_kernel"]
+__all__ = [
+    "Activations", "LinearError", "Prepared", "Schedule", "Shape", "padded", "plan", "prepare", "prepared_kernel",
+    "product", "schedules",
+]  # fmt: skip
 
 Product = Literal["f32", "bf16", "int8"]
+Form = Literal["direct", "panel"]
 
 TABLE_BITS = 6  # widest codes that few permutes look up
-ROWS = (6, 4, 2, 1)  # that one pass over the weights serves: the sums of 6 rows x 4 vectors leave 8 registers of 32
+BYTES: dict[Product, int] = {"f32": 4, "bf16": 2, "int8": 1}  # of a weight in a panel
+SHALLOW_BYTES = 16 << 10  # of a panel: a third of a first-level cache
+DEEP_BYTES = 512 << 10  # half of a second-level cache
+
+# Measured on Zen 5 (docs/performance.md); all are choices of speed alone.
+MOST_ROWS = 6  # the sums of 6 rows x 4 vectors leave 8 registers of 32
+ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are faster in one pass than in two
+PASS_ROWS = 4  # of each pass, where there are several
+PASSES: dict[Product, int] = {"f32": 8, "bf16": 3, "int8": 4}  # over codes of one piece, that cost as much as a panel
+PANEL_ROWS = (4, 3)
+MANY_ROWS = 128  # for which a deep panel is better
+SHARES = (512, 128, 32)  # rows that one panel serves: fewer, where columns alone do not keep all threads busy
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the work of one call is cut.
+
+    form   "direct" or "panel"
+    rows   of x that are multiplied with each decoded weight: their sums are in registers
+    ahead  storage tiles of weights that are in flight: 1 fetches nothing before it is used
+    depth  of a panel, in rows of K; 0 for "direct"
+    share  rows of x that one block serves with its panel; 0 for "direct"
+    """
+
+    form: Form
+    rows: int
+    ahead: int = 8
+    depth: int = 0
+    share: int = 0
+
+    def padded_rows(self, m: int) -> int:
+        """Rows that a call for m rows computes."""
+        return -(-m // self.rows) * self.rows
 
 
 @lru_cache(maxsize=16)
@@ -30,43 +73,97 @@ def library(name: str) -> str:
     return (files("bitwright.frontend.library") / name).read_text(encoding="utf-8")
 
 
-def product(p: Prepared, activations: Activations, target: Target) -> Product:
+def product(p: Prepared, activations: Activations, form: Form, target: Target) -> Product:
     """What the kernel multiplies.
 
     bf16 numbers only where every weight is one, so that weights are never rounded; where an instruction multiplies
-    them; and where a table gives them, since wider codes are decoded to f32 sooner.  Else rounded activations go into
-    f32 products.
+    them; and, in "direct", where a table gives them, since wider codes are decoded to f32 sooner.  Else rounded
+    activations go into f32 products.
     """
     if activations == "int8":
         return "int8"
-    pairs = target.has("avx512bf16") and p.element.bits <= TABLE_BITS and fits_bf16(p.element)
+    soon = form == "panel" or (target.has("avx512f") and p.element.bits <= TABLE_BITS)  # where permutes are wide
+    pairs = has_instruction(target, "dp2a_bf16") and soon and fits_bf16(p.element)
     return "bf16" if activations == "bf16" and pairs else "f32"
 
 
-def prepared_kernel(p: Prepared, activations: Activations, rows: int, bias: bool, target: Target) -> Kernel:
-    """The kernel for `rows` rows at a time."""
-    kind = product(p, activations, target)
-    key = (kind, rows, bias, target)
+def plan(p: Prepared, activations: Activations, m: int, target: Target) -> Schedule:
+    """The schedule for m rows, by model.
+
+    To decode weights once for a panel, write it and read it again costs as much as to decode them a few times in
+    registers: the fewer, the more pieces a code is put together from.
+    """
+    kind = product(p, activations, "direct", target)
+    passes = 1 if m <= ONE_PASS[kind] else -(-m // PASS_ROWS)
+    if passes <= max(1, PASSES[kind] // len(default_planes(p.element.bits))):
+        return Schedule("direct", -(-m // passes))
+    rows = min(PANEL_ROWS if many_registers(target) else (2,), key=lambda r: -(-m // r) * r)
+    depth = _depth(p, product(p, activations, "panel", target), m >= MANY_ROWS)
+    blocks = p.shape.columns // p.storage.tile_shape[1]
+    share = next((s for s in SHARES if blocks * -(-m // s) >= 2 * threads()), SHARES[-1])
+    return Schedule("panel", rows, depth=depth, share=-(-share // rows) * rows)
+
+
+def many_registers(target: Target) -> bool:
+    """Whether there are 32 vector registers, and not 16."""
+    return target.has("avx512f") or is_arm(target.triple)
+
+
+def schedules(p: Prepared, activations: Activations, m: int, target: Target) -> tuple[Schedule, ...]:
+    """Every schedule worth a measurement for m rows; the planner's own is the first."""
+    found = [plan(p, activations, m, target)]
+    kind = product(p, activations, "panel", target)
+    for rows in range(1, min(m, MOST_ROWS) + 1):
+        found += [Schedule("direct", rows, ahead) for ahead in (1, 2, 4, 8)]
+        for share in SHARES:
+            for deep in (False, True):
+                found.append(Schedule("panel", rows, 8, _depth(p, kind, deep), -(-share // rows) * rows))
+    return tuple(dict.fromkeys(found))
+
+
+def _depth(p: Prepared, kind: Product, deep: bool) -> int:
+    """Rows of K in one panel: the most that fit the cache, of those that divide the padded K.
+
+    A shallow panel stays in the first-level cache, a deep one in the second, and its sums are in memory less often.
+    A sum of f32 products goes over the whole depth, so that a shallow panel is also more exact.
+    """
+    s, columns = p.shape, p.storage.tile_shape[1]
+    step = {"f32": s.part, "bf16": s.group, "int8": s.part}[kind]
+    room = DEEP_BYTES if deep and kind != "f32" else SHALLOW_BYTES
+    most = max(step, room // (columns * BYTES[kind]))
+    return max(d for d in range(step, s.depth + 1, step) if s.depth % d == 0 and d <= most)
+
+
+def prepared_kernel(p: Prepared, activations: Activations, schedule: Schedule, bias: bool, target: Target) -> Kernel:
+    """The kernel of this schedule."""
+    kind = product(p, activations, schedule.form, target)
+    key = (kind, schedule, bias, target)
     if key not in p.kernels:
-        p.kernels[key] = _kernel(p, kind, rows, bias, target)
+        p.kernels[key] = _kernel(p, kind, schedule, bias, target)
     return p.kernels[key]
 
 
-def _kernel(p: Prepared, kind: Product, rows: int, bias: bool, target: Target) -> Kernel:
+def _kernel(p: Prepared, kind: Product, schedule: Schedule, bias: bool, target: Target) -> Kernel:
     """K is a constant of the kernel (offsets of rows are then part of an instruction); N is not, so that layers of one
     depth share a kernel.
     """
     s, columns = p.shape, p.storage.tile_shape[1]
     parameters: dict[str, ParameterValue] = {
         "W": p.element, "L": p.storage, "S": p.scale_type, "Z": p.zero_type, "G": s.group, "ZERO": p.zero_mode,
-        "BIAS": bias, "BM": rows, "BN": columns, "BK": s.run, "K": s.depth, "KG": s.depth // s.group,
+        "BIAS": bias, "BM": schedule.rows, "BN": columns, "BK": s.run, "K": s.depth, "KG": s.depth // s.group,
+        "AHEAD": schedule.ahead,
     }  # fmt: skip
-    name = "linear_float"
     if kind == "int8":
-        name, parameters = "linear_int8", parameters | {"A": s.part, "SHIFT": p.shift}
+        parameters |= {"A": s.part, "SHIFT": p.shift}
+    if schedule.form == "panel":
+        parameters |= {"R": schedule.share, "KC": schedule.depth}
+        source = KernelSource(library("panel.bw"), "panel.bw", f"panel_{kind}")
+    elif kind == "int8":
+        source = KernelSource(library("linear.bw"), "linear.bw", "linear_int8")
     else:
         parameters["D"] = dtype(kind)
-    return Kernel(KernelSource(library("linear.bw"), "linear.bw", name), target, parameters, {"M": rows, "P": columns})
+        source = KernelSource(library("linear.bw"), "linear.bw", "linear_float")
+    return Kernel(source, target, parameters, {"M": schedule.rows, "P": columns})
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend.buffers import aligned_copy
 from ...backend.target import Target
 from ...vm.dtypes import DType, Float, Int, dtype
 from ...vm.layout.storage import Packing, Tiled, default_planes
@@ -175,13 +176,4 @@ def _spread(sides: NDArray[np.generic], shape: Shape, kind: np.dtype[np.generic]
     out = np.zeros((sides.shape[1], shape.columns), kind)
     turned = np.ascontiguousarray(sides.T)
     out[:, : shape.n] = turned.view(kind) if turned.dtype.itemsize == kind.itemsize else turned.astype(kind)
-    return out
-
-
-def aligned_copy(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The bytes at an address that is a multiple of 64."""
-    room = np.empty(data.size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    out = room[start : start + data.size]
-    out[:] = data
     return out

@@ -7,13 +7,14 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bitwright.backend.target import target
 from bitwright.frontend.library.exact import as_integers, fits_bf16
-from bitwright.frontend.library.plan import ROWS, prepared_kernel, product
+from bitwright.frontend.library.plan import Schedule, plan, prepared_kernel, product, schedules
 from bitwright.frontend.library.prepared import Activations, LinearError, padded, prepare
 from bitwright.frontend.linear import linear_kernel, run
-from bitwright.frontend.tensor import value_table
+from bitwright.frontend.tensor import QTensor, value_table
 from bitwright.tests.linear_bounds import assert_within, bound, exact, random_tensor, rounding_bound
 from bitwright.vm.dtypes import NAMED, Codebook, DType, Int, codebook, dtype
 from bitwright.vm.formats import Format
@@ -108,15 +109,17 @@ def test_bf16_products_are_taken_where_they_are_exact_and_fast() -> None:
     fast, slow = target("cpu:znver4"), target("cpu:x86-64-v3")
     for element, right in ((dtype("u4"), "bf16"), (dtype("f4e2m1"), "bf16"), (dtype("u8"), "f32"), (own, "f32")):
         q = random_tensor(Format(element, 32, dtype("f16")), 7, 32)
-        assert product(prepare(q, "bf16", fast), "bf16", fast) == right
-        assert product(prepare(q, "bf16", slow), "bf16", slow) == "f32"
-        assert product(prepare(q, "f32", fast), "f32", fast) == "f32"
-        assert product(prepare(q, "f16", fast), "f16", fast) == "f32"
+        assert product(prepare(q, "bf16", fast), "bf16", "direct", fast) == right
+        assert product(prepare(q, "bf16", fast), "bf16", "panel", fast) == ("f32" if element is own else "bf16")
+        assert product(prepare(q, "bf16", slow), "bf16", "panel", slow) == "f32"
+        assert product(prepare(q, "f32", fast), "f32", "direct", fast) == "f32"
+        assert product(prepare(q, "f16", fast), "f16", "direct", fast) == "f32"
 
 
 def test_layers_of_one_depth_share_a_kernel() -> None:
     """Nothing of N is in the code: parameters, facts and text are equal."""
-    kernels = [prepared_kernel(prepare(random_tensor("u4:g32:f16", n, 64), "f32", HERE), "f32", 1, False, HERE)
+    one = Schedule("direct", 1)
+    kernels = [prepared_kernel(prepare(random_tensor("u4:g32:f16", n, 64), "f32", HERE), "f32", one, False, HERE)
                for n in (65, 128, 1000)]  # fmt: skip
     assert kernels[0].parameters == kernels[1].parameters == kernels[2].parameters
     assert kernels[0].multiples == kernels[2].multiples
@@ -130,16 +133,51 @@ def test_kernels_of_other_processors(name: str, mode: Activations, format: str) 
     """Code for older processors runs here; its results are within the same bounds."""
     where = target(name)
     q = random_tensor(format, 19, 70)
-    x = np.random.default_rng(4).normal(size=(3, 70)).astype(np.float32)
-    y = np.empty((3, 19), np.float32)
     bias = np.arange(19, dtype=np.float32)
-    run(prepare(q, mode, where), mode, x, bias, y, where)
+    for m in (3, 21):
+        x = np.random.default_rng(4).normal(size=(m, 70)).astype(np.float32)
+        assert_within(run(prepare(q, mode, where), mode, x, bias, where), exact(x, q, bias), limit(x, q, bias, mode))
+
+
+def limit(x: NDArray[np.float32], q: QTensor, bias: NDArray[np.float32], mode: Activations) -> NDArray[np.float64]:
+    """How far off a result may be that a mode gives for groups of 32."""
     unit = {"f32": 0.0, "bf16": 2.0**-8, "f16": 2.0**-11, "int8": 0.0}[mode]
-    limit = 1.01 * bound(x, q, bias) + unit * np.abs(x.astype(np.float64)) @ np.abs(q.dequantize(np.float64)).T
-    assert_within(y, exact(x, q, bias), limit + (rounding_bound(x, q, 32) if mode == "int8" else 0.0))
+    rounded = unit * np.abs(x.astype(np.float64)) @ np.abs(q.dequantize(np.float64)).T
+    return 1.01 * bound(x, q, bias) + rounded + (rounding_bound(x, q, 32) if mode == "int8" else 0.0)
 
 
-@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("mode", get_args(Activations))
+@pytest.mark.parametrize("format", ["u3:g32:f16+zero", "i7:g32:f32", "f6e2m3:g32:e8m0+min", "nf4:g32:bf16"])
+def test_every_schedule_gives_the_product(format: str, mode: Activations) -> None:
+    q = random_tensor(format, 70, 200)
+    if mode == "int8" and as_integers(q.format.element) is None:
+        pytest.skip("no bytes")
+    x = np.random.default_rng(5).normal(size=(11, 200)).astype(np.float32)
+    bias = np.arange(70, dtype=np.float32)
+    p = prepare(q, mode, HERE)
+    found = schedules(p, mode, 11, HERE)
+    assert found[0] == plan(p, mode, 11, HERE)
+    assert {s.form for s in found} == {"direct", "panel"}
+    for schedule in [s for s in found if s.ahead == 8 and s.rows in (1, 4, 5)]:
+        assert_within(run(p, mode, x, bias, HERE, schedule), exact(x, q, bias), limit(x, q, bias, mode))
+
+
+@pytest.mark.parametrize("format", ["u1:g128:f16", "u4:g128:f16+zero", "u7:g128:f16", "f6e2m3:g128:f16"])
+@pytest.mark.parametrize("mode", get_args(Activations))
+def test_more_rows_are_never_computed_one_by_one(format: str, mode: Activations) -> None:
+    """Few rows pass over the weights at once, many share a panel, and little is computed for nothing."""
+    p = prepare(random_tensor(format, 256, 512), mode, HERE)
+    forms = [plan(p, mode, m, HERE).form for m in range(1, 600)]
+    assert forms == sorted(forms)
+    assert forms[:5] == ["direct"] * 5
+    assert forms[-1] == "panel"
+    for m in range(1, 600):
+        s = plan(p, mode, m, HERE)
+        assert m <= s.padded_rows(m) <= max(m + 1, m * 1.25)
+        assert s.share % s.rows == 0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
 def test_a_kernel_called_by_hand(rows: int) -> None:
     """The arguments are those of linear.bw; weights can be packed by the kernel itself."""
     kernel = linear_kernel("i4", group=32, m=rows, n=16, k=64)
