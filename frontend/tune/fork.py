@@ -56,12 +56,14 @@ class ForkServer:
         """The next answer to any request.  When the server has died or hangs, that is the answer to all of them."""
         assert self._open, "nothing was asked"
         if not self._lost and self._connection is not None:
+            late = f"no answer within {seconds + GRACE:g} seconds"
             with contextlib.suppress(EOFError, OSError, ValueError):
-                if self._connection.poll(seconds + GRACE):
+                late = late if not self._connection.poll(seconds + GRACE) else ""
+                if not late:
                     reply = Reply.from_json(self._connection.recv_bytes().decode())
                     del self._open[reply.number]
                     return reply
-            self._lose()
+            self._lose(late)
         number = self._lost.pop()
         del self._open[number]
         return Reply(number, Result("crashed", self._said or "the process that runs candidates has ended"))
@@ -81,10 +83,10 @@ class ForkServer:
         self._process = self._connection = self._log = None
         self._open, self._lost = {}, []
 
-    def _lose(self) -> None:
+    def _lose(self, why: str = "") -> None:
         """The server is gone, or must go: whatever it was asked has failed."""
         lost = list(self._open)
-        said = self._tail()
+        said = why or self._tail()
         kept = dict(self._open)
         if self._process is not None:
             self._process.kill()

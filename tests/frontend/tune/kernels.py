@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,6 +42,11 @@ def double(arrays: Arrays, sizes: Mapping[str, int]) -> dict[str, NDArray[np.flo
 
 def triple(arrays: Arrays, sizes: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
     return {"y": arrays["x"].astype(np.float64) * 3}
+
+
+def slow(arrays: Arrays, sizes: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    time.sleep(1000)
+    return double(arrays, sizes)
 
 
 def slender(arrays: Arrays, sizes: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:

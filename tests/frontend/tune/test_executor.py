@@ -84,6 +84,14 @@ def test_a_reference_of_ones_own(reference: str, says: str | None, lock: Machine
                 list(executor.run([problem.default]))
 
 
+def test_a_reference_that_takes_too_long_is_given_up(lock: MachineLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = scale(reference="bitwright.tests.frontend.tune.kernels:slow")
+    with Executor(problem, replace(QUICK, prepare_seconds=0.5), lock=lock) as executor:
+        monkeypatch.setattr("bitwright.frontend.tune.fork.GRACE", 0.5)
+        with pytest.raises(ProblemError, match=r"not made \(no answer within 1 seconds\); take smaller"):
+            executor.measure(problem.default)
+
+
 def test_without_a_cache_candidates_are_compiled_again(
     lock: MachineLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
