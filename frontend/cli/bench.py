@@ -52,6 +52,9 @@ def linear_command(
     seconds: Annotated[float, typer.Option("--seconds", min=0, help="How long each contender is timed.")] = 0.6,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures too.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw them as a roofline.")] = None,
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="NAME", help="Time what this session tuned, and nothing else.")
+    ] = None,
 ) -> None:
     """Time y[M, N] = x[M, K] @ w[N, K].T at every width, with weights that are not in the caches.
 
@@ -63,6 +66,13 @@ def linear_command(
 
     Example: `bitwright bench linear --widths 3,4 --types nf4 --m 1 --plot roofline.png`
     """
+    if session is not None:
+        from .bench_session import bench_session
+
+        if any(given is not None for given in (widths, types, plot)):
+            raise CliError("--session times what the session tuned: with it go --seconds, --cold and --json only")
+        bench_session(session, seconds, cold << 20, as_json)
+        return
     from ...backend.llvm.pool import threads as usual_threads
     from ..bench.linear import Plan, estimated_seconds, run_plan
     from .files import replace_file

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib
 import optuna
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from optuna.trial import TrialState, create_trial
 
 from .outcome import Outcome
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["importances", "plot"]
 
 ROW_INCHES = 2.8
-SHADES = {"ok": "tab:blue", "wrong": "tab:red", "crashed": "tab:orange", "timeout": "tab:purple"}
 
 
 def plot(tasks: Sequence[Task], path: Path) -> None:
@@ -32,9 +32,6 @@ def plot(tasks: Sequence[Task], path: Path) -> None:
     known = [task for task in tasks if task.best is not None]
     if not known:
         raise SessionError("there is nothing to draw yet: no candidate of this session has been timed")
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(11, ROW_INCHES * len(known) + 0.4), layout="constrained")
     axes = figure.subplots(len(known), 2, squeeze=False, width_ratios=(3, 2))
     for (left, right), task in zip(axes, known, strict=True):
@@ -60,6 +57,9 @@ def _history(axes: Axes, task: Task) -> None:
             failed, [0.97] * len(failed), "x", color="tab:red", transform=axes.get_xaxis_transform(), label="failed"
         )
     axes.set_yscale("log")
+    for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(task.problem.title, fontsize=9, loc="left")
     axes.set_xlabel("candidate")
     axes.set_ylabel("µs")
@@ -67,8 +67,9 @@ def _history(axes: Axes, task: Task) -> None:
 
 
 def _importances(axes: Axes, task: Task) -> None:
+    """Of the parameters that have a choice."""
     found = importances(task.outcomes, task.problem.space())
-    names = list(found)[::-1]
+    names = [name for name in found if found[name] > 0][::-1]
     axes.barh(names, [found[name] for name in names], color="tab:blue")
     axes.set_xlim(0, 1)
     axes.set_title("what decides the time", fontsize=9, loc="left")
@@ -76,9 +77,9 @@ def _importances(axes: Axes, task: Task) -> None:
 
 
 def importances(outcomes: Sequence[Outcome], space: Space) -> dict[str, float]:
-    """What part of the differences between times each parameter explains (fANOVA), the largest first; they sum to 1.
+    """How much each parameter decides whether a candidate is among the fastest, the largest first; they sum to 1.
 
-    Empty where there are too few times, or nothing differs.
+    By PED-ANOVA (Watanabe et al., 2023). Empty where there are too few times, or nothing differs.
     """
     study = optuna.create_study()
     for o in outcomes:
