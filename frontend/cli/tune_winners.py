@@ -82,7 +82,5 @@ def _take(winners: list[Winner] | tuple[Winner, ...], gone: list[tuple[str, str,
         else:
             good.append(found)
             show(f"{winner.problem}: {found.gain:.2f}x the default, {found.candidate}")
-    table = Table(winners_file())
-    table.remove(gone)
-    table.put(good)
+    Table(winners_file()).change(good, gone)
     show(f"{len(good)} of {len(winners)} winners are in force")

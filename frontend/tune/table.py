@@ -93,14 +93,13 @@ class Table:
 
     def put(self, winners: Iterable[Winner]) -> None:
         """Add winners, each in place of an older one for the same device, problem and compiler."""
-        known = {w.place: w.when for w in self.winners()}
-        self.change({w.place: w for w in winners if w.when >= known.get(w.place, "")}, ())
+        self.change(winners, ())
 
     def remove(self, places: Iterable[tuple[str, str, str]]) -> None:
         """Take out the winners of these places."""
-        self.change({}, places)
+        self.change((), places)
 
-    def change(self, new: Mapping[tuple[str, str, str], Winner], gone: Iterable[tuple[str, str, str]]) -> None:
+    def change(self, new: Iterable[Winner], gone: Iterable[tuple[str, str, str]]) -> None:
         """Take winners out and put others in, in one step for every reader."""
         from filelock import FileLock  # reading needs no lock, and not this package
 
@@ -110,7 +109,10 @@ class Table:
                 left = {w.place: w for w in self.winners()}
                 for place in gone:
                     left.pop(place, None)
-                replace_text(self.path, render((left | dict(new)).values()))
+                for winner in new:
+                    if winner.when >= left.get(winner.place, winner).when:
+                        left[winner.place] = winner
+                replace_text(self.path, render(left.values()))
         except OSError as error:
             raise not_writable(self.path, error) from error
 

@@ -196,3 +196,14 @@ def test_winners_that_are_refused() -> None:
 def test_mistakes(words: list[str], message: str) -> None:
     Path("scale.bw").write_text(PROGRAM)
     assert message in refused(*words)
+
+
+def test_bench_measures_what_a_session_gained() -> None:
+    real_winner()
+    result = RUN.invoke(app, ["bench", "linear", "--session", "real", "--cold", "1", "--json", "gain.json"])
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(Path("gain.json").read_text())["rows"]
+    assert row["problem"] == "scale M=8 N=256"
+    assert row["gain"] == pytest.approx(row["planner_microseconds"] / row["tuned_microseconds"])
+    result = RUN.invoke(app, ["bench", "linear", "--session", "real", "--widths", "3"])
+    assert "--session times what the session tuned" in result.stderr
