@@ -200,6 +200,8 @@ class Session:
             raise SessionError(
                 f"another process works on the session {self.title}: wait for it, or give this one another name"
             ) from None
+        except OSError as error:
+            raise not_writable(self.folder, error) from error
         try:
             yield
         finally:

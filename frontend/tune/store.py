@@ -147,7 +147,10 @@ def open_store(session: str, folder: Path, url: str | None) -> Store:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _clear_errors(folder):
         if url is None:
-            backend = journal_backend(made_folder(folder) / JOURNAL)
+            journal = folder / JOURNAL
+            if not journal.exists():  # else it can be read where nothing can be written
+                made_folder(folder)
+            backend = journal_backend(journal)
             return Store(JournalStorage(backend), session, folder)
         options: dict[str, object]
         options = {"connect_args": {"timeout": WAIT}} if url.startswith("sqlite") else {"pool_pre_ping": True}
