@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import cast, get_args
 
@@ -126,14 +126,16 @@ class LinearProblem:
 
 
 def sample(problem: LinearProblem) -> Prepared:
-    """Prepared weights of the problem's depth but few columns: kernels for them are those for all columns."""
+    """Weights as the planner and kernels ask for them: their shape is the problem's, but few columns are packed."""
     return _sample(problem.format, problem.activations, problem.n, problem.k, problem.target)
 
 
 @functools.lru_cache(maxsize=8)
 def _sample(format: str, activations: Activations, n: int, k: int, where: Target) -> Prepared:
     few = min(n, where.lanes * COLUMNS_PER_LANE)
-    return prepare(make_weights(Format.parse(format), few, k, 0).q, activations, where)
+    made = prepare(make_weights(Format.parse(format), few, k, 0).q, activations, where)
+    tile = made.storage.tile_shape[1]
+    return replace(made, shape=replace(made.shape, n=n, columns=-(-n // tile) * tile))
 
 
 def _rows(q: QTensor, rows: slice) -> QTensor:

@@ -10,7 +10,7 @@ import pytest
 
 from bitwright.frontend.library.plan import plan, prepare, schedules
 from bitwright.frontend.library.prepared import Activations
-from bitwright.frontend.tune.linear_problem import LinearInputs, LinearProblem
+from bitwright.frontend.tune.linear_problem import LinearInputs, LinearProblem, sample
 from bitwright.frontend.tune.linear_strategy import candidate_of, schedule_of
 from bitwright.frontend.tune.lock import MachineLock
 from bitwright.frontend.tune.problem import Data, ProblemError, problem_from_json
@@ -71,6 +71,15 @@ def test_a_group_that_is_left_out_is_found_in_int8_too() -> None:
     weights = given.q.dequantize(np.float64)
     found = given.x[:, 128:].astype(np.float64) @ weights[:, 128:].T
     assert errors({"y": found}, data)["y"][0] > 1
+
+
+@pytest.mark.parametrize("n", [5, 96, 300, 4096])
+def test_the_default_is_what_linear_runs(n: int) -> None:
+    """The planner cuts rows the finer the fewer columns there are, so it must see the problem's own."""
+    problem = LinearProblem("u3:g32:f16+zero", "int8", 64, n, 160)
+    packed = prepare(inputs(problem.data(0)).q, "int8", problem.target)
+    assert schedule_of(problem.default) == plan(packed, "int8", 64, problem.target)
+    assert sample(problem).shape == packed.shape
 
 
 def test_candidates_are_the_planners_schedules_its_own_first() -> None:
