@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from math import gcd
 from typing import Literal, TypeVar, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..backend.target import Target
 from ..backend.target import target as find_target
 from ..vm.dtypes import DType
 from .kernel import Kernel
-from .library.plan import Schedule, activation_kernel, plan, prepared_kernel, product
-from .library.prepared import COLUMNS_PER_LANE, LONGEST_PART, Activations, LinearError, Prepared, prepare
+from .library.plan import Schedule, plan, prepared_kernel
+from .library.prepared import COLUMNS_PER_LANE, Activations, LinearError, Prepared, prepare
 from .quantize import quantize
+from .route import route
 from .rows import Floats, as_floats, as_rows
 from .tensor import QTensor
 from .tune.dispatch import tuned
@@ -22,9 +21,9 @@ from .tune.dispatch import tuned
 __all__ = ["LinearError", "linear", "linear_kernel", "run"]
 
 Array = TypeVar("Array")  # a NumPy array or a torch tensor: what x is, y is too
-Inputs = tuple[NDArray[np.generic], ...]
 
 MODES: tuple[Activations, ...] = get_args(Activations)
+NO_BIAS = np.zeros(0, np.float32)
 
 
 def linear(
@@ -72,15 +71,19 @@ def run(
     m = x.shape[0]
     if not m:
         return np.empty((0, p.shape.n), np.float32)
-    chosen = plan(p, mode, m, here) if schedule is None else schedule
-    rows = chosen.padded_rows(m)
-    if (rows, p.shape.depth) != x.shape:
-        x = np.pad(x, ((0, rows - m), (0, p.shape.depth - p.shape.k)))
-    offsets = np.zeros(0, np.float32) if bias is None else bias
-    kernel = prepared_kernel(p, mode, chosen, bias is not None, here)
-    y = np.empty((rows, p.shape.n), np.float32)
-    kernel.function(*_inputs(p, mode, chosen, x, here), p.weights, p.scales, p.zeros, offsets, y)
-    return y[:m]
+    way = route(p, mode, m, bias is not None, here, schedule)
+    if (way.rows, p.shape.depth) != x.shape:
+        x = _padded(x, way.rows, p.shape.depth)
+    y = np.empty((way.rows, p.shape.n), np.float32)
+    way.kernel(*way.inputs(x), p.weights, p.scales, p.zeros, NO_BIAS if bias is None else bias, y)
+    return y if way.rows == m else y[:m]
+
+
+def _padded(x: Floats, rows: int, depth: int) -> Floats:
+    """x with rows and columns of zeros after its own."""
+    out = np.zeros((rows, depth), np.float32)
+    out[: x.shape[0], : x.shape[1]] = x
+    return out
 
 
 def linear_kernel(
@@ -101,43 +104,3 @@ def linear_kernel(
     q = quantize(weights, element, group=group, zero_point=zero_point)
     p = prepare(q, activations, where)
     return prepared_kernel(p, activations, plan(p, activations, m, where), False, where)
-
-
-def _inputs(p: Prepared, mode: Activations, schedule: Schedule, x: Floats, here: Target) -> Inputs:
-    """What a kernel of this mode and schedule takes of x."""
-    if mode == "int8":
-        return _quantised(p, x, here)
-    kind = product(p, mode, schedule.form, here)
-    if mode == "bf16":
-        codes, total = np.empty(x.shape, np.uint16), _side(p, x)
-        activation_kernel("round_rows", here, **_pieces(p)).function(x, codes, total)
-        if kind == "bf16":
-            return codes, total
-        x = (codes.astype(np.uint32) << 16).view(np.float32)
-    elif mode == "f16":
-        with np.errstate(over="ignore"):
-            x = x.astype(np.float16).astype(np.float32)
-    return (x,) if schedule.form == "panel" else (x, _sums(p, x, here))
-
-
-def _side(p: Prepared, x: Floats) -> Floats:
-    """Room for one number for each row and group."""
-    return np.empty((x.shape[0], p.shape.depth // p.shape.group), np.float32)
-
-
-def _pieces(p: Prepared) -> dict[str, int]:
-    return {"G": p.shape.group, "T": gcd(p.shape.group, LONGEST_PART)}
-
-
-def _sums(p: Prepared, x: Floats, here: Target) -> Floats:
-    total = _side(p, x)
-    if p.zero_mode != "none":
-        activation_kernel("group_sums", here, **_pieces(p)).function(x, total)
-    return total
-
-
-def _quantised(p: Prepared, x: Floats, here: Target) -> Inputs:
-    q = np.empty(x.shape, np.int8)
-    step, total = (np.empty((x.shape[0], p.shape.depth // p.shape.part), np.float32) for _ in range(2))
-    activation_kernel("quantize_rows", here, A=p.shape.part).function(x, q, step, total)
-    return q, step, total

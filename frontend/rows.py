@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 Floats = NDArray[np.float32]
+F32 = np.dtype(np.float32)
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -27,17 +28,21 @@ def as_rows(x: object, k: int) -> tuple[Floats, Callable[[Floats], object]]:
     leading = array.shape[:-1]
 
     def back(y: Floats) -> object:
-        shaped = y.reshape(*leading, y.shape[-1])
-        if isinstance(x, np.ndarray):
-            with np.errstate(over="ignore"):  # beyond the largest f16 there is infinity
-                return shaped.astype(x.dtype, copy=False)
-        return _to_torch(shaped, x)
+        shaped = y if len(leading) == 1 else y.reshape(*leading, y.shape[-1])
+        if not isinstance(x, np.ndarray):
+            return _to_torch(shaped, x)
+        if x.dtype is F32:
+            return shaped
+        with np.errstate(over="ignore"):  # beyond the largest f16 there is infinity
+            return shaped.astype(x.dtype, copy=False)
 
-    return array.reshape(-1, k), back
+    return array if len(leading) == 1 else array.reshape(-1, k), back
 
 
 def as_floats(x: object, name: str) -> Floats:
     """The numbers of an array or tensor as a contiguous f32 array that a kernel can take; f64 is rounded."""
+    if type(x) is np.ndarray and x.dtype is F32 and x.flags.carray:  # what most calls give, and nothing to do
+        return x
     if type(x).__module__.partition(".")[0] == "torch":
         x = _from_torch(x, name)
     elif not isinstance(x, np.ndarray):

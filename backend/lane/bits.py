@@ -1,6 +1,7 @@
 """Which bits of a word may be one: what is known of it without running anything.
 
-Decoding leaves narrow fields in words; an instruction that wants bytes below 128 asks here whether they are.
+Decoding leaves narrow fields in words; an instruction that wants bytes below 128 asks here whether they are.  The word
+of an f32 is its bits: what has no sign compares as integers do.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import reduce
 from operator import or_
+
+import numpy as np
 
 from .ir import Apply, Constant, Lookup, LookupBytes, Operation, Read, Reg, Shuffle
 
@@ -17,7 +20,7 @@ EVERY = (1 << 32) - 1
 
 
 def possible_ones(op: Operation, of: Callable[[Reg], int], known: Callable[[Reg], int | None]) -> int:
-    """A mask that holds every bit that an i32 result of the operation has in any lane.
+    """A mask that holds every bit that an i32 or f32 result of the operation has in any lane.
 
     `of` gives the mask of an operand, `known` the value of a constant that is the same in every lane.
     """
@@ -26,6 +29,8 @@ def possible_ones(op: Operation, of: Callable[[Reg], int], known: Callable[[Reg]
             return _arithmetic(op, of, known)
         case Constant() if op.type == "i32":
             return _union(int(v) for v in op.values)
+        case Constant() if op.type == "f32":
+            return _union(np.array(op.values, np.float32).view(np.uint32).tolist())
         case Shuffle():
             return _union(of(x) for x in op.sources)
         case Lookup():
@@ -53,6 +58,12 @@ def _arithmetic(op: Apply, of: Callable[[Reg], int], known: Callable[[Reg], int 
             return x | y if mask is None else (x & mask) | (y & ~mask & EVERY)
         case "select":
             return of(op.operands[1]) | of(op.operands[2])
+        case "smin" | "smax" | "umin" | "umax":  # one of the two
+            return of(op.operands[0]) | of(op.operands[1])
+        case "bits" | "float":
+            return of(op.operands[0])
+        case "fabs":
+            return of(op.operands[0]) & EVERY >> 1
         case "shl" | "lshr":
             distance = known(op.operands[1])
             if distance is not None and 0 <= distance < 32:

@@ -48,6 +48,7 @@ from .ir import (
 
 Known = NDArray[np.int64] | NDArray[np.float32]
 WIDTH = {"i1": 1, "i32": 32, "i64": 64}
+_SIGN = 1 << 31
 
 
 def wrapped(values: NDArray[np.int64], type: Type) -> NDArray[np.int64]:
@@ -133,6 +134,10 @@ class Builder:
 
     def _fold(self, kind: str, operands: tuple[Reg, ...], result: Type) -> Reg | None:
         known = [self.known(o) for o in operands]
+        if kind == "fmax" and not any(self.possible(o) & _SIGN for o in operands):
+            # Numbers without a sign are in the order of their words, and NaN is above infinity there: one instruction,
+            # where a maximum that NaN wins is several.
+            return self.apply("float", self.apply("smax", *(self.apply("bits", o) for o in operands)))
         if kind == "select":
             chosen = known[0]
             if operands[1] is operands[2] and operands[1].uniform <= operands[0].uniform:
@@ -159,12 +164,12 @@ class Builder:
         result = Reg(type, uniform)
         self._seen[-1][key] = result
         self._bodies[-1].append(Let((result,), op))
-        if type == "i32":
+        if type in ("i32", "f32"):
             self._ones[result] = possible_ones(op, self.possible, self._number)
         return result
 
     def possible(self, reg: Reg) -> int:
-        """The bits that an i32 may have in any lane, as a mask."""
+        """The bits that an i32, or the word of an f32, may have in any lane, as a mask."""
         return self._ones.get(reg, EVERY)
 
     def _number(self, reg: Reg) -> int | None:

@@ -10,6 +10,9 @@ from ..lane.ir import Reg
 from .rounding import round_magnitude
 
 _INFINITY = 0x7F800000
+_UNIT_STEPS = 1.5 * 2.0**23  # f32 numbers that are less than _MOST_STEPS away from it are 1 apart
+_UNIT_STEPS_WORD = 0x4B400000
+_MOST_STEPS = 2**22
 
 
 # From f32
@@ -22,6 +25,8 @@ def encode_integer(
 
     Out of range: "sat" clamps, "ieee" wraps; infinities clamp under both.
     """
+    if rounding == "rne" and overflow == "sat" and max(-dtype.min, dtype.max) <= _MOST_STEPS:
+        return _nearest(b, dtype, value)
     whole = _round_signed(b, value, rounding, random)
     if dtype.bits > 32:
         return _to_long(b, dtype, whole, overflow)
@@ -31,6 +36,17 @@ def encode_integer(
         return b.apply("fptosi" if dtype.signed else "fptoui", whole)
     number = b.apply("fptosi", whole)
     return b.apply("smin", b.apply("smax", number, b.i32(dtype.min)), b.i32(dtype.max))
+
+
+def _nearest(b: Builder, dtype: Int, value: Reg) -> Reg:
+    """Clamped, then rounded to nearest even by an addition, after which the number stands in the low bits of the word.
+
+    To clamp first changes nothing, for the ends are whole numbers; NaN goes through it.
+    """
+    clamped = b.apply("fmax", b.apply("fmin", value, b.f32(dtype.max)), b.f32(dtype.min))
+    sum_ = b.apply("bits", b.apply("fadd", clamped, b.f32(_UNIT_STEPS)))
+    number = b.apply("sub", sum_, b.i32(_UNIT_STEPS_WORD))
+    return b.apply("select", b.apply("fne", value, value), b.i32(0), number)
 
 
 def _round_signed(b: Builder, value: Reg, rounding: Rounding, random: Reg | None) -> Reg:

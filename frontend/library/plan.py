@@ -167,6 +167,6 @@ def _kernel(p: Prepared, kind: Product, schedule: Schedule, bias: bool, target: 
 
 
 @lru_cache(maxsize=64)
-def activation_kernel(name: str, target: Target, **parameters: int) -> Kernel:
+def activation_kernel(name: str, target: Target, **parameters: ParameterValue) -> Kernel:
     """A kernel of activations.bw."""
     return Kernel(KernelSource(library("activations.bw"), "activations.bw", name), target, parameters)

@@ -72,7 +72,7 @@ def _divisor(whole: int, limit: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The packed tensor, and the kernels that have been made for it.
+    """The packed tensor, the kernels that have been made for it, and how calls go to them.
 
     element   type of the packed codes: the format's own, or one whose values plus `shift` are unsigned bytes
     scales    [groups, columns] of `scale_type`
@@ -90,6 +90,7 @@ class Prepared:
     scales: NDArray[np.generic]
     zeros: NDArray[np.generic]
     kernels: dict[tuple[object, ...], Kernel] = field(default_factory=dict)
+    routes: dict[tuple[object, ...], object] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:

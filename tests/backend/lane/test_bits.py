@@ -16,6 +16,7 @@ STEPS = st.one_of(
     st.tuples(st.sampled_from(["and", "or", "xor", "add", "mul"]), WORDS),
     st.tuples(st.sampled_from(["shl", "lshr", "ashr"]), st.integers(0, 31)),
     st.tuples(st.sampled_from(["choose", "select", "lookup", "bytes", "shuffle", "spread"]), WORDS),
+    st.tuples(st.sampled_from(["smin", "smax", "umin", "umax", "fabs"]), WORDS),
 )
 
 
@@ -33,6 +34,8 @@ def step(b: Builder, x: Reg, first: Reg, kind: str, number: int) -> Reg:
             return b.shuffle([x, b.varying(first)], [k % 2 for k in range(LANES)], [3, 2, 1, 0])
         case "spread":
             return b.first(x)
+        case "fabs":
+            return b.apply("bits", b.apply("fabs", b.apply("float", x)))
     return b.apply(kind, x, b.i32(number))
 
 
@@ -60,5 +63,7 @@ def test_fields_are_known_to_the_bit() -> None:
     assert b.possible(b.apply("or", low, high)) == 0x1F1F1F1F
     assert b.possible(b.apply("lshr", word, b.i32(28))) == 0xF
     assert b.possible(b.lookup_bytes([1, 2, 4, 127] * 4, word)) == 0x7F7F7F7F
+    assert b.possible(b.apply("fabs", b.apply("float", word))) == 0x7FFFFFFF
+    assert b.possible(b.f32(-2.0)) == 0xC0000000
     (byte,) = b.read(Read(b.slot(0), b.i64(np.arange(LANES)), 8))
     assert b.possible(byte) == 0xFF

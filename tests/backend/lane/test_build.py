@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bitwright.backend.lane.build import Builder
-from bitwright.backend.lane.ir import Constant, Let
+from bitwright.backend.lane.ir import Apply, Constant, Function, Let, Read, Write
+from bitwright.backend.lane.simulate import simulate
 
 
 def test_constants_are_told_apart_by_their_bits() -> None:
@@ -58,3 +59,25 @@ def test_one_lane_still_has_vectors() -> None:
     spread = b.varying(b.i32(5))
     assert not spread.uniform
     assert [s.op for s in b.body if isinstance(s, Let)] == [Constant("i32", (5,)), Constant("i32", (5,))]
+
+
+def test_the_larger_of_two_magnitudes_is_that_of_their_words() -> None:
+    numbers = np.array([0.0, -0.0, 1.5, -1e-40, 3e38, -np.inf, np.nan, -np.nan], np.float32)
+    x, y = (a.astype(np.float32).ravel() for a in np.meshgrid(numbers, numbers))
+    lanes = x.size
+    b = Builder(lanes)
+    place = b.i64(4 * np.arange(lanes))
+    sizes = [b.apply("fabs", b.apply("float", b.read(Read(b.slot(k), place, 32))[0])) for k in range(2)]
+    b.effect(Write(b.slot(2), place, 32, (b.apply("bits", b.apply("fmax", *sizes)),)))
+    assert "fmax" not in [s.op.kind for s in b.body if isinstance(s, Let) and isinstance(s.op, Apply)]
+    out = np.empty(lanes, np.float32)
+    simulate(Function("f", lanes, 3, 0, b.body), [x, y, out], 1)
+    np.testing.assert_array_equal(out, np.maximum(np.abs(x), np.abs(y)))
+    assert not np.signbit(out).any()
+
+
+def test_a_maximum_of_numbers_with_signs_stays_one() -> None:
+    b = Builder(4)
+    x = b.apply("float", b.apply("trunc", b.slot(0)))
+    b.apply("fmax", x, b.apply("fabs", x))
+    assert [s.op.kind for s in b.body if isinstance(s, Let) and isinstance(s.op, Apply)][-1] == "fmax"

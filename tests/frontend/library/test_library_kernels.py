@@ -147,14 +147,21 @@ def test_group_sums(group: int, piece: int) -> None:
         assert (np.abs(y - parts.sum(axis=2)) <= group * UNITS["f32"] * np.abs(parts).sum(axis=2)).all()
 
 
-def test_round_rows() -> None:
+@pytest.mark.parametrize(("near", "out"), [("bf16", "bf16"), ("bf16", "f32"), ("f16", "f32")])
+def test_round_rows(near: str, out: str) -> None:
     x = normal("f32", 3, 64)
-    rounded = x.astype(ml_dtypes.bfloat16)
+    x[2, 32] = 1e5  # beyond f16
+    with np.errstate(over="ignore"):
+        rounded = x.astype(FLOATS[near]).astype(FLOATS[out])
     parts = rounded.astype(np.float64).reshape(3, 2, 32)
+    sizes = np.abs(parts).sum(axis=2)
     outputs = [np.empty_like(rounded), np.empty((3, 2), np.float32)]
-    for q, total in results("round_rows", "activations.bw", [x], outputs, G=32, T=32):
+    kind: dict[str, ParameterValue] = {"R": dtype(near), "Q": dtype(out), "G": 32, "T": 32}
+    for q, total in results("round_rows", "activations.bw", [x], outputs, **kind):
         np.testing.assert_array_equal(q, rounded)
-        assert (np.abs(total - parts.sum(axis=2)) <= 32 * UNITS["f32"] * np.abs(parts).sum(axis=2)).all()
+        there = np.isfinite(sizes)
+        assert (np.abs(total[there] - parts.sum(axis=2)[there]) <= 32 * UNITS["f32"] * sizes[there]).all()
+        np.testing.assert_array_equal(np.isinf(total), ~there)
 
 
 @pytest.mark.parametrize("part", [128, 100, 7])
@@ -172,3 +179,36 @@ def test_quantize_rows(part: int) -> None:
         assert (codes[:2, 0] == 0).all()
         assert (np.abs(codes).max(axis=2).ravel()[[1, 3, 4, 5]] == 127).all()
         assert (np.abs(codes * step[..., None] - groups) <= np.maximum(peak * 1.0001 / 254, 1e-36)).all()
+
+
+def test_quantize_rows_rounds_to_nearest_even() -> None:
+    """Groups whose step is 1: q is x rounded, ties and all."""
+    x = np.arange(-127, 129, 0.5, np.float32).reshape(2, 256)[:, :252].reshape(8, 63)
+    x = np.pad(x, ((0, 0), (0, 1)), constant_values=127)
+    x = np.clip(x, -127, 127)
+    outputs = [np.empty(x.shape, np.int8), *(np.empty((8, 1), np.float32) for _ in range(2))]
+    right = np.rint(x.astype(np.float64))
+    for q, step, total in results("quantize_rows", "activations.bw", [x], outputs, A=64):
+        np.testing.assert_array_equal(q, right)
+        np.testing.assert_allclose(step, 1, rtol=2.0**-22)
+        np.testing.assert_array_equal(total[:, 0], right.sum(axis=1))
+
+
+@pytest.mark.parametrize("far", [np.inf, -np.inf, np.nan, -np.nan])
+def test_quantize_rows_that_are_not_finite(far: float) -> None:
+    """Nothing is known of such a group but that it is not finite: its step says so, and no other group is touched."""
+    x = normal("f32", 2, 64)
+    alone = x.copy()
+    x[0, 40] = far
+    outputs = [np.empty(x.shape, np.int8), *(np.empty((2, 2), np.float32) for _ in range(2))]
+    plain = results("quantize_rows", "activations.bw", [alone], outputs, A=32)
+    for (q, step, total), (q0, step0, total0) in zip(
+        results("quantize_rows", "activations.bw", [x], outputs, A=32), plain, strict=True
+    ):
+        assert not np.isfinite(step[0, 1])
+        assert (q[0, 32:] == 0).all()
+        assert total[0, 1] == 0
+        np.testing.assert_array_equal(q[1], q0[1])
+        np.testing.assert_array_equal(q[0, :32], q0[0, :32])
+        np.testing.assert_array_equal(step.ravel()[[0, 2, 3]], step0.ravel()[[0, 2, 3]])
+        np.testing.assert_array_equal(total.ravel()[[0, 2, 3]], total0.ravel()[[0, 2, 3]])
