@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, zip_longest
 
 import optuna
 from optuna.samplers import TPESampler
@@ -53,14 +53,16 @@ class Chooser:
 
     @cached_property
     def pool(self) -> tuple[Candidate, ...]:
-        """The candidates that are ranked, those first that differ least from the default."""
+        """The candidates that are ranked: of each strategy in turn, those first that differ least from the default."""
         if self.exhaustive:
             found = list(self.space)
         else:
             found = [c for branch in self.space.branches for c in _members(branch, self.seed)]
         near = set(self.default.values)
-        found.sort(key=lambda c: (c.strategy != self.default.strategy, len(near ^ set(c.values))))
-        return tuple(dict.fromkeys([self.default, *found]))
+        found.sort(key=lambda c: len(near ^ set(c.values)))
+        own = [[c for c in found if c.strategy == branch.strategy] for branch in self.space.branches]
+        mixed = [c for few in zip_longest(*own) for c in few if c is not None]
+        return tuple(dict.fromkeys([self.default, *mixed]))
 
     def batch(self, results: Sequence[Outcome], number: int) -> list[Candidate]:
         """The candidates of the batch of that number; empty at the end.

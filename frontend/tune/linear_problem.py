@@ -22,7 +22,7 @@ from .problem import Data, Executable, ProblemError, Reals
 from .space import Candidate, Json, Space
 from .strategies import build_with, space_of
 
-SCHEDULES = "bitwright.frontend.tune.linear_strategy:SCHEDULES"
+SCHEDULES = tuple(f"bitwright.frontend.tune.linear_strategy:{name}" for name in ("DIRECT", "PANEL"))
 ROWS_AT_ONCE = 512
 """Of weights that the reference takes at once."""
 
@@ -48,7 +48,7 @@ class LinearProblem:
     n: int
     k: int
     target_name: str = "cpu"
-    strategies: tuple[str, ...] = (SCHEDULES,)
+    strategies: tuple[str, ...] = SCHEDULES
 
     def __post_init__(self) -> None:
         if min(self.m, self.n, self.k) < 1:

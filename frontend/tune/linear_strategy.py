@@ -1,38 +1,38 @@
-"""The library's own strategy for the quantised linear: every schedule that its planner knows for the shape."""
+"""The library's own strategies for the quantised linear: the schedules that its planner knows, by their form."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 
 from ...backend.buffers import aligned_copy
 from ..kernel import Kernel
-from ..library.plan import Prepared, Schedule, prepare, prepared_kernel, schedules
+from ..library.plan import Form, Prepared, Schedule, prepare, prepared_kernel, schedules
 from ..linear import run
 from .linear_problem import LinearInputs, LinearProblem, sample
 from .problem import Data, Executable, Problem, Reals, Run
 from .space import Branch, Candidate, Choice, Parameter, Rule, SpaceError
 
-NAME = "schedule"
+CHOICES: dict[Form, tuple[str, ...]] = {"direct": ("rows", "ahead"), "panel": ("rows", "depth", "share")}
+"""What is chosen of a schedule of each form; the rest is as `Schedule` has it."""
 
 
 @dataclass(frozen=True)
 class Schedules:
-    """The choices are the fields of a `Schedule`; combinations that the planner does not list are excluded."""
+    """The schedules of one form, after which the strategy is named; what the planner does not list is excluded."""
 
-    name: str = NAME
+    name: Form
 
     def branch(self, problem: Problem) -> Branch | None:
         if not isinstance(problem, LinearProblem):
             return None
         known = schedules(sample(problem), problem.activations, problem.m, problem.target)
-        listed = {candidate_of(s).key for s in known}
-        names = [f.name for f in fields(Schedule)]
-        parameters = (Parameter(n, tuple(dict.fromkeys(_value(s, n) for s in known))) for n in names)
+        listed = {c.key: c for c in map(candidate_of, known) if c.strategy == self.name}
+        parameters = (Parameter(n, tuple(dict.fromkeys(c[n] for c in listed.values()))) for n in CHOICES[self.name])
         rule = Rule(
             "the planner has no such schedule for this shape",
-            lambda values: Candidate.of(NAME, values).key in listed,
+            lambda values: Candidate.of(self.name, values).key in listed,
         )
         return Branch(self.name, tuple(parameters), (rule,))
 
@@ -44,24 +44,29 @@ class Schedules:
         return LinearExecutable(problem, schedule, kernel)
 
 
-SCHEDULES = Schedules()
+DIRECT, PANEL = Schedules("direct"), Schedules("panel")
 
 
 def candidate_of(schedule: Schedule) -> Candidate:
-    """The candidate that stands for a schedule."""
-    return Candidate.of(NAME, {f.name: _value(schedule, f.name) for f in fields(Schedule)})
+    """The candidate that stands for a schedule.
+
+    A share is a power of two that the planner has rounded up to whole passes over rows: that power is the choice, so
+    that choices mean the same whatever the rows are.
+    """
+    values: dict[str, Choice] = {name: getattr(schedule, name) for name in CHOICES[schedule.form]}
+    if schedule.share:
+        values["share"] = 1 << (schedule.share.bit_length() - 1)
+    return Candidate.of(schedule.form, values)
 
 
 def schedule_of(candidate: Candidate) -> Schedule:
     """The schedule that a candidate stands for; SpaceError when it does not stand for one."""
-    if candidate.strategy != NAME or set(candidate.mapping) != {f.name for f in fields(Schedule)}:
-        raise SpaceError(f"{candidate} is no schedule of the library's linear")
-    return Schedule(**candidate.mapping)  # type: ignore[arg-type]  # the names are those of fields
-
-
-def _value(schedule: Schedule, name: str) -> Choice:
-    value: Choice = getattr(schedule, name)
-    return value
+    for form, names in CHOICES.items():
+        values = {n: v for n, v in candidate.values if isinstance(v, int) and n in names and v > 0}
+        if candidate.strategy == form and len(values) == len(candidate.values) == len(names):
+            made = Schedule(form, **values)
+            return replace(made, share=-(-made.share // made.rows) * made.rows)
+    raise SpaceError(f"{candidate} is no schedule of the library's linear")
 
 
 @dataclass(frozen=True, eq=False)

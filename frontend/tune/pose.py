@@ -65,7 +65,7 @@ def pose(
     if what == "linear":
         kinds = cast(Sequence[Activations], _several(activations))
         formats = [str(format_of(name, group)) for name in _several(weights)]
-        places = (SCHEDULES, *strategies)
+        places = (*SCHEDULES, *strategies)
         return [
             LinearProblem(format, kind, *shape_of(shape), target, places)
             for format in formats

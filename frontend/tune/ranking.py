@@ -24,10 +24,13 @@ def rank(candidates: Sequence[Candidate], results: Sequence[Outcome]) -> list[Ca
     The model is score = product of one factor for the strategy and one for each of its choices: linear in logarithms.
     """
     scores = [o.score for o in results if o.ok and o.score is not None]
-    known = [o for o in results if (o.ok and o.score is not None) or o.kind in FAILURES]
-    if not scores or len(known) < 2:
+    if not scores:
         return list(candidates)
-    right = np.log([o.score if o.ok and o.score is not None else PENALTY * max(scores) for o in known])
+    values = [(o, _seconds(o, PENALTY * max(scores))) for o in results]
+    known = [o for o, value in values if value]
+    if len(known) < 2:
+        return list(candidates)
+    right = np.log([value for _, value in values if value])
     names = sorted({word for o in known for word in _words(o.candidate)})
     column = {name: i for i, name in enumerate(names)}
 
@@ -41,6 +44,13 @@ def rank(candidates: Sequence[Candidate], results: Sequence[Outcome]) -> list[Ca
     wanted = np.concatenate([right - right.mean(), np.zeros(len(names))])
     factors = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
     return sorted(candidates, key=lambda c: float(factors[row(c)].sum()))
+
+
+def _seconds(outcome: Outcome, failed: float) -> float | None:
+    """What the candidate counts as: its score, the prediction by which it was pruned, or that much if it failed."""
+    if outcome.kind == "pruned":
+        return outcome.figures.get("predicted_seconds")
+    return failed if outcome.kind in FAILURES else outcome.score
 
 
 def _words(candidate: Candidate) -> list[str]:

@@ -80,3 +80,11 @@ def test_what_fails_is_ranked_last() -> None:
     results = [Outcome(pool[0], "crashed"), Outcome(pool[1], "ok", score=1.0), Outcome(pool[1], "pruned")]
     assert rank(pool, results)[-1] == pool[0]
     assert rank(pool, results)[0] == pool[1]
+
+
+def test_what_was_pruned_counts_as_its_prediction() -> None:
+    pool = [Candidate("s", (("A", a), ("B", b))) for a in (1, 2, 3) for b in (1, 2)]
+    shown = [Outcome(pool[0], "ok", score=1e-6), Outcome(pool[1], "ok", score=1.1e-6)]
+    shown += [Outcome(pool[2], "pruned", figures={"predicted_seconds": 9e-6}), Outcome(pool[5], "pruned")]
+    ranked = rank(pool, shown)
+    assert {ranked[-2], ranked[-1]} == {pool[2], pool[3]}, "those with A=2; nothing is known of A=3"

@@ -90,8 +90,21 @@ def test_candidates_are_the_planners_schedules_its_own_first() -> None:
     assert schedule_of(SMALL.default) == plan(p, "f32", 3, SMALL.target)
     assert SMALL.space().branches[0].default == SMALL.default
     assert [schedule_of(candidate_of(s)) for s in known] == list(known)
-    with pytest.raises(SpaceError, match="is no schedule"):
-        schedule_of(Candidate("schedule"))
+    for other in (Candidate("direct"), Candidate("panel", (("rows", 0), ("depth", 64), ("share", 32)))):
+        with pytest.raises(SpaceError, match="is no schedule"):
+            schedule_of(other)
+
+
+def test_both_forms_are_tried_early() -> None:
+    pytest.importorskip("optuna")
+    from bitwright.frontend.tune.chooser import Chooser
+    from bitwright.frontend.tune.ranking import rank
+
+    problem = LinearProblem("u3:g32:f16+zero", "int8", 16, 96, 160)
+    pool = Chooser(problem.space(), problem.default, 0, rank).pool
+    assert pool[0] == problem.default
+    assert {c.strategy for c in pool[:3]} == {"direct", "panel"}
+    assert {c.key for c in pool} == {c.key for c in problem.space()}
 
 
 def test_problems_come_back_from_json() -> None:
