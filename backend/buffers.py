@@ -22,7 +22,9 @@ def aligned_empty(nbytes: int) -> NDArray[np.uint8]:
         room = np.empty(nbytes + ALIGN, np.uint8)
         start = -room.ctypes.data % ALIGN
         return room[start : start + nbytes]
-    block = mmap.mmap(-1, nbytes + HUGE)
+    block = mmap.mmap(
+        -1, nbytes + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    )  # shared memory gets no huge pages
     with contextlib.suppress(OSError):  # a kernel without huge pages: small ones serve as well, only slower
         block.madvise(mmap.MADV_HUGEPAGE)
     room = np.frombuffer(block, np.uint8)

@@ -1,5 +1,7 @@
 """Buffers for weights are aligned, writable, and hold what was put into them, small or large."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -25,3 +27,17 @@ def test_buffers_do_not_overlap() -> None:
     first[:], second[:] = 1, 2
     assert (first == 1).all()
     assert (second == 2).all()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux")
+def test_large_buffers_are_of_the_kind_that_gets_huge_pages() -> None:
+    """Private memory: what processes share is on small pages unless the whole system is set up otherwise."""
+    buffer = aligned_empty(2 * HUGE)
+    address = buffer.ctypes.data
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, *_ = line.split()
+        first, last = (int(x, 16) for x in span.split("-"))
+        if first <= address < last:
+            assert rights == "rw-p"
+            return
+    raise AssertionError("no mapping holds the buffer")
