@@ -2,7 +2,10 @@
 
 The pool has up to 255 workers beside the calling thread. Each owns a slot of one cache line: a ticket (a counter that
 the caller raises to hand out work) and a flag that says that the worker sleeps. A worker that finds its ticket raised
-runs its range and lowers `pending`. Both sides first spin for up to a tenth of a millisecond, then sleep.
+works and lowers `pending`. Both sides first spin for up to a tenth of a millisecond, then sleep.
+
+The blocks are cut into one range for each thread, so that each reads memory front to back, and a range into pieces.
+Who has finished its own range takes pieces of the others': processors are not equally fast, least of all virtual ones.
 
 A sleeper sets its flag, then looks at the word once more; a waker changes the word, then looks at the flag. All four
 accesses are sequentially consistent, so at least one of the two sees the other, and no wake-up is lost.
@@ -25,6 +28,7 @@ MAX_THREADS = 256
 # with 300 pauses each it costs 55 µs, for the worker has gone to sleep. More than this wins nothing.
 _WORKER_SPINS = 1000
 _CALLER_SPINS = 2000
+_PIECES = 32  # of each range, if it has as many blocks
 
 Waiting = Literal["futex", "poll", "none"]
 """How a thread sleeps: in the kernel on a word (Linux), by looking every 50 µs (other POSIX systems), or not at all
@@ -32,7 +36,7 @@ because there are no threads and every call runs all blocks itself.
 """
 
 _CORE = """
-; ticket, asleep, begin, end, thread, 1 + the processor it keeps off (0: none); a whole cache line
+; ticket, asleep, next block, end, thread, 1 + the processor it keeps off (0: none); a whole cache line
 %slot = type { i32, i32, i64, i64, i32, i32, [32 x i8] }
 @slots = internal global [$MAX x %slot] zeroinitializer, align 64
 @pending = internal global i32 0, align 64           ; ranges handed out and not finished
@@ -44,7 +48,10 @@ _CORE = """
 @caller_spins = internal global i32 $CALLER_SPINS
 @work_body = internal global ptr null, align 64
 @work_args = internal global ptr null
+@work_ranges = internal global i64 0
+@work_piece = internal global i64 0                  ; blocks that are taken at a time
 
+declare i64 @llvm.umax.i64(i64, i64)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
@@ -105,6 +112,40 @@ done:
   ret void
 }
 
+; Runs the pieces of range %own, then what is left of the ranges after it.
+define internal void @work(i64 %own) {
+entry:
+  %body = load ptr, ptr @work_body
+  %args = load ptr, ptr @work_args
+  %ranges = load i64, ptr @work_ranges
+  %piece = load i64, ptr @work_piece
+  br label %range
+range:
+  %i = phi i64 [ 0, %entry ], [ %i1, %empty ]
+  %ahead = add i64 %own, %i
+  %which = urem i64 %ahead, %ranges
+  %next_at = getelementptr [$MAX x %slot], ptr @slots, i64 0, i64 %which, i32 2
+  %end_at = getelementptr [$MAX x %slot], ptr @slots, i64 0, i64 %which, i32 3
+  %end = load i64, ptr %end_at
+  br label %take
+take:
+  %begin = atomicrmw add ptr %next_at, i64 %piece monotonic
+  %some = icmp slt i64 %begin, %end
+  br i1 %some, label %run, label %empty
+run:
+  %beyond = add i64 %begin, %piece
+  %whole = icmp slt i64 %beyond, %end
+  %stop = select i1 %whole, i64 %beyond, i64 %end
+  call void %body(ptr %args, i64 %begin, i64 %stop)
+  br label %take
+empty:
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %ranges
+  br i1 %more, label %range, label %done
+done:
+  ret void
+}
+
 define internal ptr @worker(ptr %index_ptr) {
 entry:
   $WORKER_FLOAT
@@ -114,8 +155,6 @@ entry:
   %index = ptrtoint ptr %index_ptr to i64
   %slot = getelementptr [$MAX x %slot], ptr @slots, i64 0, i64 %index
   %flag = getelementptr %slot, ptr %slot, i32 0, i32 1
-  %begin_at = getelementptr %slot, ptr %slot, i32 0, i32 2
-  %end_at = getelementptr %slot, ptr %slot, i32 0, i32 3
   call void @introduce(ptr %slot)
   br label %loop
 loop:
@@ -123,11 +162,7 @@ loop:
   %spins = load atomic i32, ptr @worker_spins monotonic, align 4
   call void @await_change(ptr %slot, i32 %seen, ptr %flag, i32 %spins)
   %seen1 = add i32 %seen, 1
-  %body = load ptr, ptr @work_body
-  %args = load ptr, ptr @work_args
-  %begin = load i64, ptr %begin_at
-  %end = load i64, ptr %end_at
-  call void %body(ptr %args, i64 %begin, i64 %end)
+  call void @work(i64 %index)
   %before = atomicrmw sub ptr @pending, i32 1 seq_cst
   %last = icmp eq i32 %before, 1
   br i1 %last, label %finish, label %next
@@ -188,18 +223,28 @@ entry:
   %others = sub i32 %threads, 1
   store atomic i32 %others, ptr @pending seq_cst, align 4
   %n = zext i32 %threads to i64
-  br label %loop
+  %pieces = mul i64 %n, $PIECES
+  %share = udiv i64 %blocks, %pieces
+  %piece = call i64 @llvm.umax.i64(i64 %share, i64 1)
+  store i64 %n, ptr @work_ranges
+  store i64 %piece, ptr @work_piece
+  br label %cut
+cut:
+  %c = phi i64 [ 0, %entry ], [ %c1, %cut ]
+  %c1 = add i64 %c, 1
+  %next_at = getelementptr [$MAX x %slot], ptr @slots, i64 0, i64 %c, i32 2
+  %end_at = getelementptr [$MAX x %slot], ptr @slots, i64 0, i64 %c, i32 3
+  %begin = call i64 @bound(i64 %blocks, i64 %n, i64 %c)
+  %end = call i64 @bound(i64 %blocks, i64 %n, i64 %c1)
+  store i64 %begin, ptr %next_at
+  store i64 %end, ptr %end_at
+  %uncut = icmp ult i64 %c1, %n
+  br i1 %uncut, label %cut, label %loop
 loop:
-  %i = phi i64 [ 1, %entry ], [ %i1, %next ]
+  %i = phi i64 [ 1, %cut ], [ %i1, %next ]
   %i1 = add i64 %i, 1
   %slot = getelementptr [$MAX x %slot], ptr @slots, i64 0, i64 %i
   %flag = getelementptr %slot, ptr %slot, i32 0, i32 1
-  %begin_at = getelementptr %slot, ptr %slot, i32 0, i32 2
-  %end_at = getelementptr %slot, ptr %slot, i32 0, i32 3
-  %begin = call i64 @bound(i64 %blocks, i64 %n, i64 %i)
-  %end = call i64 @bound(i64 %blocks, i64 %n, i64 %i1)
-  store i64 %begin, ptr %begin_at
-  store i64 %end, ptr %end_at
   atomicrmw add ptr %slot, i32 1 seq_cst
   %asleep = load atomic i32, ptr %flag seq_cst, align 4
   %wake = icmp ne i32 %asleep, 0
@@ -212,8 +257,7 @@ next:
   %more = icmp ult i64 %i1, %n
   br i1 %more, label %loop, label %own
 own:
-  %mine = call i64 @bound(i64 %blocks, i64 %n, i64 1)
-  call void %body(ptr %args, i64 0, i64 %mine)
+  call void @work(i64 0)
   br label %join
 join:
   %left = load atomic i32, ptr @pending acquire, align 4
@@ -392,6 +436,7 @@ def pool_ir(triple: str, waiting: Waiting) -> str:
         "$WORKER_SPINS": str(_WORKER_SPINS),
         "$CALLER_SPINS": str(_CALLER_SPINS),
         "$MAX": str(MAX_THREADS),
+        "$PIECES": str(_PIECES),
     }
     for word, meaning in words.items():
         text = text.replace(word, meaning)

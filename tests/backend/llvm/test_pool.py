@@ -54,6 +54,39 @@ done:
   ret void
 }
 
+declare i32 @usleep(i32)
+
+; The same, and every block takes 5 ms: long enough for all threads to wake up and take theirs.
+define void @linger(ptr %ids, i64 %begin, i64 %end) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ %begin, %entry ], [ %i1, %loop ]
+  %i1 = add i64 %i, 1
+  call void @who(ptr %ids, i64 %i, i64 %i1)
+  call i32 @usleep(i32 5000)
+  %more = icmp slt i64 %i1, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+; args: the number of one thread, then an i32 per block as for @who.  That thread takes 20 ms for a block.
+define void @uneven(ptr %args, i64 %begin, i64 %end) {
+entry:
+  %slow = load i32, ptr %args
+  %ids = getelementptr i32, ptr %args, i64 1
+  %id = call i32 @gettid()
+  call void @who(ptr %ids, i64 %begin, i64 %end)
+  %is = icmp eq i32 %id, %slow
+  br i1 %is, label %wait, label %done
+wait:
+  call i32 @usleep(i32 20000)
+  br label %done
+done:
+  ret void
+}
+
 ; Every block runs 50 blocks of @count on its own 50 counters.
 define void @nested(ptr %counters, i64 %begin, i64 %end) {
 entry:
@@ -207,7 +240,7 @@ def test_the_caller_and_the_workers_keep_off_each_other(process_pool):
             os.sched_setaffinity(0, {processor})
             time.sleep(0.005)  # the worker falls asleep
             process_pool("count", counters, 2)
-            process_pool("who", ids, 2)
+            process_pool("linger", ids, 2)
             if len(processors) > 1:
                 assert os.sched_getaffinity(ids[1]) == processors - {processor}
     finally:
@@ -222,16 +255,26 @@ def test_calls_within_calls(any_pool):
     assert (counters == 50).all()
 
 
-def test_ranges_are_contiguous_and_even(process_pool):
-    for threads, blocks in [(4, 4), (4, 10), (3, 100), (4, 2), (1, 9)]:
+def test_every_thread_begins_with_a_range_of_its_own(process_pool):
+    for threads, blocks in [(4, 4), (4, 10), (3, 7), (4, 2), (1, 3)]:
         process_pool.set_threads(threads)
         ids = np.zeros(blocks, np.int32)
-        process_pool("who", ids, blocks)
-        edges = np.flatnonzero(np.diff(ids)) + 1
-        lengths = np.diff([0, *edges, blocks])
-        assert len(lengths) == min(threads, blocks) == len(set(ids))
-        assert lengths.max() - lengths.min() <= 1
+        process_pool("linger", ids, blocks)
+        ranges = np.array_split(ids, min(threads, blocks))  # as even as they can be, the longer ones first
+        assert len({int(r[0]) for r in ranges}) == len(ranges)
         assert ids[0] == threading.get_native_id()
+
+
+def test_who_is_done_takes_from_the_others(process_pool):
+    process_pool.set_threads(2)
+    args = np.zeros(1 + 40, np.int32)
+    args[0] = threading.get_native_id()
+    process_pool("uneven", args, 40)
+    slow = args[1:] == args[0]
+    assert (args[1:] != 0).all()
+    assert slow[0]
+    assert not slow[20:].any()
+    assert slow.sum() < 10  # of the 20 in its range
 
 
 def test_subnormal_numbers_survive_a_caller_that_flushes_them(process_pool):
@@ -269,7 +312,7 @@ for _ in range(12):
     if child == 0:
         ids, counters = np.zeros(8, np.int32), np.zeros(8, np.int32)
         p.repeat(counters.ctypes.data, 8, 100)
-        p("who", ids, 8)
+        p("linger", ids, 8)
         os._exit(0 if (counters == 100).all() and len(set(ids)) == 4 else 1)
     assert os.waitpid(child, 0)[1] == 0
 stop.append(1)
