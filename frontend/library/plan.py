@@ -163,7 +163,7 @@ def _kernel(p: Prepared, kind: Product, schedule: Schedule, bias: bool, target: 
     else:
         parameters["D"] = dtype(kind)
         source = KernelSource(library("linear.bw"), "linear.bw", "linear_float")
-    return Kernel(source, target, parameters, {"M": schedule.rows, "P": columns})
+    return Kernel(source, target, parameters, {"M": schedule.rows})
 
 
 @lru_cache(maxsize=64)

@@ -75,8 +75,8 @@ class Prepared:
     """The packed tensor, the kernels that have been made for it, and how calls go to them.
 
     element   type of the packed codes: the format's own, or one whose values plus `shift` are unsigned bytes
-    scales    [groups, columns] of `scale_type`
-    zeros     [groups, columns] of `zero_type`; [0, columns] when there are none
+    scales    of `scale_type`, [tiles, groups, width]: those of one tile of `width` columns follow each other
+    zeros     of `zero_type`, likewise; [tiles, 0, width] when there are none
     """
 
     shape: Shape
@@ -127,8 +127,10 @@ def _prepare(q: QTensor, as_bytes: bool, lanes: int) -> Prepared:
     whole = np.zeros((shape.depth, shape.columns), np.uint8)
     whole[: shape.k, : shape.n] = codes.T
     weights = aligned_copy(storage.pack(whole))
+    width = storage.tile_shape[1]
     scale_type, scales = _scales(q, shape, unit)
     mode, zero_type, zeros = _zeros(q, shape, unit)
+    scales, zeros = _by_tile(scales, width), _by_tile(zeros, width)
     return Prepared(shape, storage, element, shift, mode, scale_type, zero_type, weights, scales, zeros)
 
 
@@ -164,6 +166,13 @@ def _zeros(q: QTensor, shape: Shape, unit: float) -> tuple[ZeroMode, DType, NDAr
     assert values is not None
     exact = values if whole else values / np.float32(unit)  # a power of two
     return mode, dtype("f32"), _spread(exact, shape, np.dtype(np.float32))
+
+
+def _by_tile(sides: NDArray[np.generic], width: int) -> NDArray[np.generic]:
+    """[groups, columns] as [tiles, groups, width]."""
+    groups, columns = sides.shape
+    cut = sides.reshape(groups, columns // width, width).transpose(1, 0, 2)
+    return aligned_copy(np.ascontiguousarray(cut).view(np.uint8)).view(sides.dtype).reshape(cut.shape)
 
 
 def numpy_type(kind: DType) -> np.dtype[np.generic]:

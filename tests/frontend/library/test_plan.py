@@ -91,9 +91,12 @@ def test_weights_lie_where_the_storage_says() -> None:
     np.testing.assert_array_equal(back[:70, :100], q.codes.T)
     assert not back[70:].any()
     assert not back[:, 100:].any()
-    np.testing.assert_array_equal(p.scales[:, :100].view(np.uint16), q.scales.T)
-    np.testing.assert_array_equal(p.zeros[:, :100], q.zeros.T)
-    assert not p.scales[:, 100:].any()
+    groups = p.shape.depth // 32
+    sides = [a.transpose(1, 0, 2).reshape(groups, -1) for a in (p.scales, p.zeros)]
+    np.testing.assert_array_equal(sides[0][:, :100].view(np.uint16), q.scales.T)
+    np.testing.assert_array_equal(sides[1][:, :100], q.zeros.T)
+    assert not sides[0][:, 100:].any()
+    assert p.scales.ctypes.data % 64 == 0
     assert p.weights.ctypes.data % 64 == 0
     assert p.nbytes == p.weights.nbytes + 2 * p.scales.size + p.zeros.size
 
@@ -188,7 +191,7 @@ def test_a_kernel_called_by_hand(rows: int) -> None:
     y, none = np.empty((rows, 16), np.float32), np.zeros(0, np.float32)
     weights = next(a for a in kernel.program.arrays if a.name == "w").storage
     assert weights is not None
-    kernel(x, none.reshape(rows, 0), weights.pack(codes), scales, np.zeros((0, 16), np.uint8), none, y)
+    kernel(x, none.reshape(rows, 0), weights.pack(codes), scales[None], np.zeros((1, 0, 16), np.uint8), none, y)
     values = np.where(codes > 7, codes.astype(np.int64) - 16, codes) * np.repeat(scales.astype(np.float64), 32, axis=0)
     assert (np.abs(y - x.astype(np.float64) @ values) <= 80 * 2.0**-24 * np.abs(x) @ np.abs(values)).all()
 
