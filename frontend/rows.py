@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,13 +43,13 @@ def as_rows(x: object, k: int) -> tuple[Floats, Callable[[Floats], object]]:
 
 def as_floats(x: object, name: str) -> Floats:
     """The numbers of an array or tensor as a contiguous f32 array that a kernel can take; f64 is rounded."""
-    if type(x) is np.ndarray and x.dtype is F32 and x.flags.carray:  # what most calls give, and nothing to do
-        return x
     if type(x).__module__.partition(".")[0] == "torch":
         x = _from_torch(x, name)
     elif not isinstance(x, np.ndarray):
         raise LinearError(f"{name} is a {type(x).__name__}: give a NumPy array or a torch tensor")
-    if x.dtype.name not in FLOATS:
+    if x.dtype is F32 and x.flags.carray and type(x) is np.ndarray:  # what most calls give
+        return x
+    if not _is_float(x.dtype):
         raise LinearError(
             f"{name} is an array of {x.dtype}: give f32, f16, bf16 or f64, for example {name}.astype('f4')"
         )
@@ -56,11 +58,20 @@ def as_floats(x: object, name: str) -> Floats:
         return np.require(x, np.float32, ["C", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
 
 
+@lru_cache(maxsize=64)
+def _is_float(kind: np.dtype[np.generic]) -> bool:
+    return kind.name in FLOATS
+
+
 def _from_torch(x: object, name: str) -> NDArray[np.generic]:
     import torch
 
     if not isinstance(x, torch.Tensor):
         raise LinearError(f"{name} is a {type(x).__name__}: give a NumPy array or a torch tensor")
+    if x.dtype is torch.float32:
+        with suppress(TypeError, RuntimeError):  # what stands in the way is found below
+            seen: NDArray[np.generic] = x.numpy()
+            return seen
     if x.device.type != "cpu":
         raise LinearError(f"{name} is on {x.device}: linear runs on the CPU, move it there with {name}.cpu()")
     if x.layout != torch.strided:
@@ -77,4 +88,5 @@ def _to_torch(y: Floats, like: object) -> torch.Tensor:
     import torch
 
     assert isinstance(like, torch.Tensor)
-    return torch.from_numpy(y).to(like.dtype)
+    found = torch.from_numpy(y)
+    return found if like.dtype is torch.float32 else found.to(like.dtype)

@@ -155,7 +155,7 @@ def test_round_rows(near: str, out: str) -> None:
         rounded = x.astype(FLOATS[near]).astype(FLOATS[out])
     parts = rounded.astype(np.float64).reshape(3, 2, 32)
     sizes = np.abs(parts).sum(axis=2)
-    outputs = [np.empty_like(rounded), np.empty((3, 2), np.float32)]
+    outputs: list[Array] = [np.empty_like(rounded), np.empty((3, 2), np.float32)]
     kind: dict[str, ParameterValue] = {"R": dtype(near), "Q": dtype(out), "G": 32, "T": 32}
     for q, total in results("round_rows", "activations.bw", [x], outputs, **kind):
         np.testing.assert_array_equal(q, rounded)
@@ -171,7 +171,7 @@ def test_quantize_rows(part: int) -> None:
     x[1, :part] = 1e-38
     groups = x.reshape(3, 2, part).astype(np.float64)
     peak = np.abs(groups).max(axis=2, keepdims=True)
-    outputs = [np.empty(x.shape, np.int8), *(np.empty((3, 2), np.float32) for _ in range(2))]
+    outputs: list[Array] = [np.empty(x.shape, np.int8), *(np.empty((3, 2), np.float32) for _ in range(2))]
     for q, step, total in results("quantize_rows", "activations.bw", [x], outputs, A=part):
         codes = q.reshape(3, 2, part).astype(np.float64)
         np.testing.assert_allclose(step, peak[..., 0] / 127, rtol=2.0**-22, atol=1e-44)
@@ -183,10 +183,10 @@ def test_quantize_rows(part: int) -> None:
 
 def test_quantize_rows_rounds_to_nearest_even() -> None:
     """Groups whose step is 1: q is x rounded, ties and all."""
-    x = np.arange(-127, 129, 0.5, np.float32).reshape(2, 256)[:, :252].reshape(8, 63)
+    x = np.arange(-127, 129, 0.5, dtype=np.float32).reshape(2, 256)[:, :252].reshape(8, 63)
     x = np.pad(x, ((0, 0), (0, 1)), constant_values=127)
     x = np.clip(x, -127, 127)
-    outputs = [np.empty(x.shape, np.int8), *(np.empty((8, 1), np.float32) for _ in range(2))]
+    outputs: list[Array] = [np.empty(x.shape, np.int8), *(np.empty((8, 1), np.float32) for _ in range(2))]
     right = np.rint(x.astype(np.float64))
     for q, step, total in results("quantize_rows", "activations.bw", [x], outputs, A=64):
         np.testing.assert_array_equal(q, right)
@@ -200,7 +200,7 @@ def test_quantize_rows_that_are_not_finite(far: float) -> None:
     x = normal("f32", 2, 64)
     alone = x.copy()
     x[0, 40] = far
-    outputs = [np.empty(x.shape, np.int8), *(np.empty((2, 2), np.float32) for _ in range(2))]
+    outputs: list[Array] = [np.empty(x.shape, np.int8), *(np.empty((2, 2), np.float32) for _ in range(2))]
     plain = results("quantize_rows", "activations.bw", [alone], outputs, A=32)
     for (q, step, total), (q0, step0, total0) in zip(
         results("quantize_rows", "activations.bw", [x], outputs, A=32), plain, strict=True
