@@ -5,7 +5,8 @@
             store(outcome)
 
 `executor.incumbent` is the best outcome so far, against which candidates are measured in turns; a better one takes its
-place.  The first candidate of a session is `problem.default`.  `executor.machine` holds the limits of the machine, for
+place, once it has been timed again, against the default: else lucky times of one after the other would add up.  The
+first candidate of a session is `problem.default`.  `executor.machine` holds the limits of the machine, for
 a roofline.  Closing the executor, or the end of this process, however it ends, ends its processes too.
 """
 
@@ -31,6 +32,9 @@ from .trial import Job, Result
 DEFAULT_COLD = 128 << 20
 BETTER = 0.99
 """A candidate takes the incumbent's place when its time is below this part of it: less is noise."""
+
+CONFIRMATION = 3.0
+"""Times as long is timed once more what seems to be better."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Executor:
         self.lock = MachineLock() if lock is None else lock
         self.seed = seed
         self.incumbent: Outcome | None = None
+        self._default: Outcome | None = None
         self.device = device(problem.target)
         self.compiler = compiler_version()
         self._text = json.dumps(problem.to_json(), sort_keys=True)
@@ -208,8 +213,16 @@ class Executor:
 
     def _measured(self, candidate: Candidate, compiled: Result) -> Outcome:
         outcome = self._timed(candidate, compiled, self.incumbent, self.limits.timed_seconds)
+        if self.incumbent is not None and self._better(outcome):
+            seconds = CONFIRMATION * self.limits.timed_seconds
+            outcome = self._timed(candidate, compiled, self._default or self.incumbent, seconds)
         self._learn(outcome)
         return outcome
+
+    def _better(self, outcome: Outcome) -> bool:
+        """Than the incumbent."""
+        best = None if self.incumbent is None else self.incumbent.score
+        return outcome.score is not None and (best is None or outcome.score < best * BETTER)
 
     def _timed(self, candidate: Candidate, compiled: Result, against: Outcome | None, seconds: float) -> Outcome:
         self._prepare()
@@ -242,9 +255,10 @@ class Executor:
         if not outcome.ok or outcome.score is None:
             return
         self.cost.learn(outcome.figures, outcome.score)
-        best = None if self.incumbent is None else self.incumbent.score
+        if outcome.candidate == self.problem.default and self._default is None:
+            self._default = outcome
         known = self._space.refusal(outcome.candidate) is None  # not so when a strategy of the past is gone
-        if known and (best is None or outcome.score < best * BETTER):
+        if known and self._better(outcome):
             self.incumbent = outcome
 
 

@@ -19,6 +19,7 @@ from bitwright.frontend.tune.lock import MachineLock
 from bitwright.frontend.tune.outcome import Outcome
 from bitwright.frontend.tune.problem import ProblemError
 from bitwright.frontend.tune.space import Candidate
+from bitwright.frontend.tune.trial import Job, Result, chosen
 from bitwright.frontend.tune.worker import Executor
 from bitwright.tests.frontend.tune.kernels import QUICK, scale
 
@@ -143,6 +144,30 @@ def test_the_hopeless_are_not_measured(lock: MachineLock) -> None:
         assert re.search("the cost model expects [1-9].* µs, and the best takes 0 µs", outcome.message)
     with Executor(problem, QUICK, history, lock) as executor:
         assert next(iter(executor.run([problem.default]))).kind == "ok"
+
+
+def test_lucky_times_do_not_add_up(lock: MachineLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every candidate seems to take half the incumbent's time at first, and takes as long as the default."""
+    problem = scale()
+    with Executor(problem, QUICK, lock=lock) as executor:
+        first = replace(next(iter(executor.run([problem.default]))), score=1.0)
+        rivals: list[Outcome | None] = []
+
+    def asked(executor: Executor, job: Job, seconds: float) -> Result:
+        lucky = job.timed_seconds == QUICK.timed_seconds
+        rivals.append(executor.incumbent if lucky else first)
+        assert rivals[-1] is not None
+        assert chosen(job.incumbent) == rivals[-1].candidate
+        return Result("ok", times=(0.5 if lucky else 1.0,), against=(1.0,))
+
+    with Executor(problem, QUICK, [first], lock) as executor:
+        compiled = Result("ok")
+        monkeypatch.setattr(Executor, "_prepare", lambda self: None)
+        monkeypatch.setattr(Executor, "_asked", asked)
+        found = [executor._measured(c, compiled) for c in problem.space() if c != problem.default]
+        assert [o.score for o in found] == [1.0] * len(found)
+        assert len(rivals) == 2 * len(found)
+        assert executor.incumbent == first
 
 
 def test_a_strategy_of_the_past_is_no_incumbent(lock: MachineLock) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
+from statistics import median
 
 import pytest
 
 from bitwright.frontend.tune.problem import Run
-from bitwright.frontend.tune.race import TURNS, race
+from bitwright.frontend.tune.race import BEHIND, TURNS, race
 
 
 def sleeper(seconds: float, log: list[str], name: str) -> Run:
@@ -34,6 +36,26 @@ def test_a_candidate_that_is_far_behind_is_not_timed_to_the_end() -> None:
     found = race(sleeper(0.006, log, "a"), sleeper(0.002, log, "b"), 0.2)
     assert found.early
     assert log.count("a") < 30
+
+
+def test_only_what_is_behind_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over many races of contenders whose times vary wildly, on a clock that only they move."""
+    now, draw = [0.0], random.Random(5)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def noisy(typical: float) -> Run:
+        def call() -> None:
+            now[0] += typical * draw.lognormvariate(0.0, 0.4)
+
+        return Run(call, dict, lambda: None)
+
+    ends = set()
+    for _ in range(300):
+        found = race(noisy(draw.uniform(0.001, 0.01)), noisy(0.003), 0.1)
+        ends.add(found.early)
+        if found.early:
+            assert median(found.ours) > BEHIND * median(found.others)
+    assert ends == {True, False}
 
 
 def test_alone_it_is_timed_to_the_end() -> None:
