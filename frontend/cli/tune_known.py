@@ -55,8 +55,11 @@ def show_command(
     session = named(name, storage)
     for task in session.tasks():
         show(f"{task.problem.title} on {task.device_name}")
-        state = "finished" if task.final is not None else f"{len(task.outcomes)} of {task.trials} tried"
-        show(f"  {state}: {kinds(task.outcomes)}")
+        if task.final is None:
+            show(f"  {len(task.outcomes)} of {task.trials} tried: {kinds(task.outcomes)}")
+        else:
+            gain = "" if task.final.gain is None else f", {task.final.gain:.2f}x the default"
+            show(f"  finished: {kinds(task.outcomes)}; the winner is {task.final.candidate}{gain}")
         rows = _failures(task.outcomes) if failures else _fastest(task, count)
         if len(rows) > 1:
             show("  " + columns(rows, frozenset() if failures else frozenset({0, 1, 2})).replace("\n", "\n  "))
@@ -68,10 +71,10 @@ def _fastest(task: Task, count: int) -> list[tuple[str, ...]]:
     from .tune_tables import micro
 
     default = task.default
-    rows: list[tuple[str, ...]] = [("µs", "gain", "error", "candidate")]
+    rows: list[tuple[str, ...]] = [("µs", "gain", "of allowed error", "candidate")]
     for o in sorted((o for o in task.outcomes if o.score), key=lambda o: o.score or 0.0)[:count]:
         gain = f"{default.score / o.score:.2f}x" if default is not None and default.score and o.score else ""
-        rows.append((micro(o), gain, "" if o.error is None else f"{o.error:.2f}", str(o.candidate)))
+        rows.append((micro(o), gain, "" if o.error is None else f"{o.error:.1%}", str(o.candidate)))
     return rows
 
 
@@ -95,7 +98,7 @@ def best_command(
     from ..tune.places import winners_file
     from ..tune.table import Table, render
     from .tune_run import named
-    from .tune_tables import columns
+    from .tune_tables import columns, title_of
 
     found = Table(winners_file()).winners() if name is None else tuple(named(name, storage).winners())
     if as_json:
@@ -104,7 +107,7 @@ def best_command(
     rows = [("problem", "default µs", "best µs", "gain", "best", "in force")]
     for w in found:
         times = f"{1e6 * w.default_seconds:,.1f}", f"{1e6 * w.seconds:,.1f}"
-        rows.append((w.problem, *times, f"{w.gain:.2f}x", str(w.candidate), _force(w.device, w.compiler)))
+        rows.append((title_of(w), *times, f"{w.gain:.2f}x", str(w.candidate), _force(w.device, w.compiler)))
     show(columns(rows, frozenset({1, 2, 3})) if len(rows) > 1 else "nothing has been won yet")
 
 
@@ -135,17 +138,19 @@ def compare_command(
             (title, a, ours), (_, b, theirs) = first[place], second[place]
             rows.append((title, f"{1e6 * a:,.1f}", f"{1e6 * b:,.1f}", f"{a / b:.2f}x as fast", ours, theirs))
     if len(rows) == 1:
-        raise CliError(f"{one} and {other} have timed no problem on the same kind of device")
+        raise CliError(f"there is no problem that both {one} and {other} have timed on the same kind of device")
     show(columns(rows, frozenset({1, 2, 3})))
 
 
 def _ends(session: Session) -> dict[tuple[str, str], tuple[str, float, str]]:
-    """By problem and device: title, seconds of the best, and what it is."""
+    """By problem and device: title, seconds of the winner, or of the best so far, and what it is."""
     found = {}
     for task in session.tasks():
-        best = task.best
-        if best is not None and best.score is not None:
-            found[task.problem.key, task.device] = (task.problem.title, best.score, str(best.candidate))
+        place, title, best = (task.problem.key, task.device), task.problem.title, task.best
+        if task.final is not None:
+            found[place] = title, task.final.seconds, str(task.final.candidate)
+        elif best is not None and best.score is not None:
+            found[place] = title, best.score, str(best.candidate)
     return found
 
 

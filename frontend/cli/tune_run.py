@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..tune.problem import Problem
     from ..tune.runners import Host
     from ..tune.search import Result
-    from ..tune.session import Session
+    from ..tune.session import Session, Task
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -88,6 +88,21 @@ def draw(session: Session, path: Path) -> None:
     show(f"drawn in {path}")
 
 
+def _uses(tasks: Sequence[Task]) -> list[str]:
+    """What becomes of the winners."""
+    from ..tune.linear_problem import LinearProblem
+
+    found = []
+    won = [t for t in tasks if t.final is not None]
+    if any(isinstance(t.problem, LinearProblem) and t.problem.target_name == "cpu" for t in won):
+        found.append("`linear` uses these schedules from now on")
+    for task in won:
+        if task.final is not None and not isinstance(task.problem, LinearProblem):
+            chosen = " ".join(f"-p {name}={value}" for name, value in task.final.candidate.values)
+            found.append(f"for {task.problem.title}, compile with {chosen}")
+    return found
+
+
 def _follow(session: Session, results: Iterator[Result], wanted: int, picture: Path | None) -> None:
     from rich.console import Console
 
@@ -100,6 +115,8 @@ def _follow(session: Session, results: Iterator[Result], wanted: int, picture: P
         show(f"stopped; nothing is lost: `bitwright tune resume {session.name}` goes on", stderr=True)
         raise typer.Exit(INTERRUPTED) from None
     show(winners_table(session.tasks()))
-    show(f"`linear` uses these from now on; the session is in {session.folder}")
+    for text in _uses(session.tasks()):
+        show(text)
+    show(f"the session is in {session.folder}")
     if picture is not None:
         draw(session, picture)

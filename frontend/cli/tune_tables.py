@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..tune.outcome import Outcome
     from ..tune.session import Task
+    from ..tune.table import Winner
 
 
 def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
@@ -38,6 +39,16 @@ def winners_table(tasks: Sequence[Task]) -> str:
         gain = "" if final.gain is None else f"{final.gain:.2f}x"
         rows.append((task.problem.title, default, f"{1e6 * final.seconds:,.1f}", gain, str(final.candidate)))
     return columns(rows, frozenset({1, 2, 3}))
+
+
+def title_of(winner: Winner) -> str:
+    """The problem's short name; what it is filed under when this version cannot read it."""
+    from ..tune.problem import problem_from_json
+
+    try:
+        return problem_from_json(winner.spec).title
+    except ValueError:
+        return winner.problem
 
 
 def kinds(outcomes: Sequence[Outcome]) -> str:

@@ -73,14 +73,15 @@ def _take(winners: list[Winner] | tuple[Winner, ...], gone: list[tuple[str, str,
     from ..tune.runners import Here
     from ..tune.table import Table
     from ..tune.validate import Refused, accepted
+    from .tune_tables import title_of
 
     good: list[Winner] = []
     for winner in winners:
         found = accepted(winner, Here())
         if isinstance(found, Refused):
-            show(f"{winner.problem}: left out, since {found.reason}")
+            show(f"{title_of(winner)}: left out, since {found.reason}")
         else:
             good.append(found)
-            show(f"{winner.problem}: {found.gain:.2f}x the default, {found.candidate}")
+            show(f"{title_of(winner)}: {found.gain:.2f}x the default, {found.candidate}")
     Table(winners_file()).change(good, gone)
     show(f"{len(good)} of {len(winners)} winners are in force")

@@ -75,13 +75,16 @@ def pose(
     source = _source(what, kernel)
     plain: dict[str, Choice] = {name: _choice(value) for name, value in (parameters or {}).items()}
     facts, fills = _pairs(divisible or {}), _pairs(inputs or {})
-    return [
+    problems = [
         KernelProblem(
             source, _pairs(sizes_of(shape)), _pairs(plain), facts, fills, reference, tolerance, target,
             (TUNE, *strategies),
         )
         for shape in shapes
     ]  # fmt: skip
+    for problem in problems:
+        problem.nbytes  # noqa: B018  # makes its arguments: what is missing is known before a session begins
+    return list(problems)
 
 
 def shape_of(shape: Shape) -> tuple[int, int, int]:

@@ -61,8 +61,10 @@ def test_a_session_from_the_command_line() -> None:
     lines = [line for line in said.splitlines() if line.lstrip().startswith(tuple("1234"))]
     assert len(lines) == 4  # no more than there are
     assert "best" in lines[-1]
+    assert "`linear`" not in said
+    assert "for scale M=8 N=256, compile with -p BM=" in said
     assert Path("found.png").read_bytes().startswith(b"\x89PNG")
-    assert tune("resume", "scale").count("scale M=8 N=256") == 1  # the winner, and nothing that is tried
+    assert "/4" not in tune("resume", "scale")  # nothing that is tried
     (winner,) = json.loads(tune("best", "scale", "--json"))
     assert winner["seconds"] <= winner["default_seconds"]
     assert winner["candidate"]["strategy"] == "tune"
@@ -116,12 +118,10 @@ def test_compare_and_rm() -> None:
     made_up("few", 10)
     made_up("many", 100)
     line = tune("compare", "few", "many").splitlines()[1]
-    few, many = (Session(name).tasks()[0].best for name in ("few", "many"))
+    few, many = (Session(name).tasks()[0].final for name in ("few", "many"))
     assert few is not None
     assert many is not None
-    assert few.score is not None
-    assert many.score is not None
-    assert f"{few.score / many.score:.2f}x as fast" in line
+    assert f"{few.seconds / many.seconds:.2f}x as fast" in line
     assert tune("rm", "few") == "removed few\n"
     assert "there is no session few: there are many" in refused("show", "few")
     assert len(Table(winners_file()).winners()) == 1
@@ -188,6 +188,7 @@ def test_winners_that_are_refused() -> None:
         (["linear", "--shape", "1x64x64", "--plot", "x.jpg"], "PNG"),
         (["missing.bw", "--shape", "M=1"], "missing.bw: No such file"),
         (["scale.bw", "--shape", "M1"], "must give each size"),
+        (["scale.bw", "--shape", "M=8"], "scale needs a size: give --shape N=..."),
         (["resume", "nobody"], "there is no session nobody"),
         (["export", "x.json"], "there is nothing to export"),
         (["compare", "a", "b"], "there is no session a"),
@@ -196,6 +197,7 @@ def test_winners_that_are_refused() -> None:
 def test_mistakes(words: list[str], message: str) -> None:
     Path("scale.bw").write_text(PROGRAM)
     assert message in refused(*words)
+    assert tune("list") == "no session has been begun\n"
 
 
 def test_bench_measures_what_a_session_gained() -> None:
