@@ -212,3 +212,22 @@ def test_quantize_rows_that_are_not_finite(far: float) -> None:
         np.testing.assert_array_equal(q[0, :32], q0[0, :32])
         np.testing.assert_array_equal(step.ravel()[[0, 2, 3]], step0.ravel()[[0, 2, 3]])
         np.testing.assert_array_equal(total.ravel()[[0, 2, 3]], total0.ravel()[[0, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "parameters"),
+    [
+        ("quantize_rows", 116, {"A": 128}),
+        ("group_sums", 48, {"G": 128, "T": 128}),
+        ("round_rows", 138, {"G": 128, "T": 128, "R": dtype("bf16"), "Q": dtype("bf16")}),
+        ("round_rows", 56, {"G": 128, "T": 128, "R": dtype("f16"), "Q": dtype("f32")}),
+    ],
+)
+def test_instructions_for_128_activations(name: str, most: int, parameters: dict[str, ParameterValue]) -> None:
+    """With 512-bit vectors.  To quantise takes at least 70: to load, |x|, maximum, product, conversion, store and sum
+    for each of 8 vectors, and four steps across lanes for the maximum and the sum.
+    """
+    source = KernelSource(library("activations.bw"), "activations.bw", name)
+    figures = Kernel(source, target("cpu:znver4"), parameters).report()
+    assert 0 < figures["main.instructions"] <= most
+    assert figures["main.spills"] == figures["main.reloads"] == 0
