@@ -190,7 +190,7 @@ def test_quantize_rows_rounds_to_nearest_even() -> None:
     right = np.rint(x.astype(np.float64))
     for q, step, total in results("quantize_rows", "activations.bw", [x], outputs, A=64):
         np.testing.assert_array_equal(q, right)
-        np.testing.assert_allclose(step, 1, rtol=2.0**-22)
+        np.testing.assert_allclose(step.astype(np.float64), 1, rtol=2.0**-22)
         np.testing.assert_array_equal(total[:, 0], right.sum(axis=1))
 
 
