@@ -12,7 +12,7 @@ from operator import or_
 
 import numpy as np
 
-from .ir import Apply, Constant, Lookup, LookupBytes, Operation, Read, Reg, Shuffle
+from .ir import Apply, Constant, Lookup, LookupBytes, Operation, PickBytes, Read, Reg, Shuffle
 
 __all__ = ["EVERY", "possible_ones"]
 
@@ -37,6 +37,9 @@ def possible_ones(op: Operation, of: Callable[[Reg], int], known: Callable[[Reg]
             return _union(op.table)
         case LookupBytes():
             return _union(op.table) * 0x01010101 & EVERY
+        case PickBytes():
+            bytes_ = [mask >> 8 * k & 0xFF for mask in (of(op.x), of(op.y)) for k in range(4)]
+            return sum(bytes_[n] << 8 * k for k, n in enumerate(op.order) if n >= 0)
         case Read():
             return (1 << op.bits) - 1 & EVERY
     return EVERY

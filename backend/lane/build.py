@@ -32,6 +32,7 @@ from .ir import (
     LookupBytes,
     Merge,
     Operation,
+    PickBytes,
     Prefetch,
     Read,
     Reg,
@@ -61,12 +62,14 @@ def wrapped(values: NDArray[np.int64], type: Type) -> NDArray[np.int64]:
 class Builder:
     """Adds operations to the innermost open scope.
 
-    `table_bits` is the widest index for which a look-up in a table of words is a few permutes of registers (0: none).
+    `table_bits` is the widest index for which a look-up in a table of words is a few permutes of registers (0: none);
+    `byte_table_bits` that for which a look-up in a table of bytes is one permute, as `pick_bytes` then is too.
     """
 
-    def __init__(self, lanes: int, table_bits: int = 0) -> None:
+    def __init__(self, lanes: int, table_bits: int = 0, byte_table_bits: int = 0) -> None:
         self.lanes = lanes
         self.table_bits = table_bits
+        self.byte_table_bits = byte_table_bits
         self._bodies: list[list[Statement]] = [[]]
         self._seen: list[dict[Hashable, Reg]] = [{}]
         self._known: dict[Reg, Known] = {}
@@ -208,6 +211,9 @@ class Builder:
 
     def lookup_bytes(self, table: Sequence[int], word: Reg) -> Reg:
         return self._pure(LookupBytes(tuple(table), word), "i32", word.uniform)
+
+    def pick_bytes(self, x: Reg, y: Reg, order: tuple[int, int, int, int]) -> Reg:
+        return self._pure(PickBytes(x, y, order), "i32", x.uniform and y.uniform)
 
     def atom(self, name: str, type: Type, *operands: Reg) -> Reg:
         return self._pure(Atom(name, operands), type, all(o.uniform for o in operands))

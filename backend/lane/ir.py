@@ -203,6 +203,15 @@ class LookupBytes:
 
 
 @dataclass(frozen=True)
+class PickBytes:
+    """Byte k of the word is byte `order[k]` of the eight bytes of x and then y; where that is -1, it is 0."""
+
+    x: Reg
+    y: Reg
+    order: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
 class Atom:
     """A hardware instruction, by its row in `atoms.py` (its NumPy meaning, its targets and its cost stand there)."""
 
@@ -247,7 +256,7 @@ class Show:
 
 Operation = (
     Apply | Constant | Slot | FloatSlot | Block | SharedAddress | Read | Write | Prefetch | Shuffle | First | Vote
-    | Lookup | LookupBytes | Atom | Exchange | Fence | Fail | Show
+    | Lookup | LookupBytes | PickBytes | Atom | Exchange | Fence | Fail | Show
 )  # fmt: skip
 
 

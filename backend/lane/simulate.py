@@ -31,6 +31,7 @@ from .ir import (
     Lookup,
     LookupBytes,
     Operation,
+    PickBytes,
     Prefetch,
     Read,
     Reg,
@@ -238,6 +239,8 @@ class _Machine:
                 return lookup(op.table, self.get(op.index))
             case LookupBytes():
                 return lookup_bytes(op.table, self.get(op.word))
+            case PickBytes():
+                return pick_bytes(self.get(op.x), self.get(op.y), op.order)
             case Atom():
                 return self.atoms[op.name](*(self.get(o) for o in op.operands))
             case Exchange():
@@ -321,3 +324,10 @@ def lookup_bytes(table: Sequence[int], word: Lanes) -> Lanes:
     entries = np.array([v & 0xFF for v in table], np.uint8)
     found: NDArray[np.uint8] = entries[np.ascontiguousarray(word).view(np.uint8) & (len(table) - 1)]
     return found.view(np.int32)
+
+
+def pick_bytes(x: Lanes, y: Lanes, order: Sequence[int]) -> Lanes:
+    """Words of bytes that are taken from those of x and y, by number, or 0."""
+    wide = [np.ascontiguousarray(w).view(np.uint8).reshape(-1, 4) for w in np.broadcast_arrays(x, y)]
+    bytes_ = np.concatenate([*wide, np.zeros_like(wide[0][:, :1])], axis=1)
+    return np.ascontiguousarray(bytes_[:, list(order)]).view(np.int32).reshape(-1)

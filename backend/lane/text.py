@@ -29,6 +29,7 @@ from .ir import (
     Lookup,
     LookupBytes,
     Operation,
+    PickBytes,
     Prefetch,
     Read,
     Reg,
@@ -145,6 +146,8 @@ class Printer:
                 return f"lookup {self.name(op.index)} in {_numbers(op.table)}"
             case LookupBytes():
                 return f"lookup bytes {self.name(op.word)} in {_numbers(op.table)}"
+            case PickBytes():
+                return f"pick bytes {_numbers(op.order)} of {self.name(op.x)}, {self.name(op.y)}"
             case Atom():
                 return f"atom {op.name} {self.names(op.operands)}"
             case Fence():

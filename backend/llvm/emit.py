@@ -26,6 +26,7 @@ from ..lane.ir import (
     Lookup,
     LookupBytes,
     Operation,
+    PickBytes,
     Prefetch,
     Read,
     Reg,
@@ -43,7 +44,7 @@ from .arithmetic import apply_kind
 from .atoms import emit_atom
 from .code import Code, Operand, vector_type
 from .memory import exchange, prefetch, read, write
-from .shuffle import has_byte_shuffle, move_byte, pick, shift_bytes
+from .shuffle import has_byte_shuffle, move_byte, pick, pick_bytes, shift_bytes
 from .tables import lookup, lookup_bytes
 from .values import ELEMENTS, Values, byte_shift, middle_byte
 
@@ -270,6 +271,9 @@ class _Emitter:
                 return lookup(code, self.target, op.table, values.get(op.index))
             case LookupBytes():
                 return lookup_bytes(code, self.target, op.table, values.get(op.word))
+            case PickBytes():
+                shape = values.get if result.uniform else values.vector
+                return pick_bytes(code, shape(op.x), shape(op.y), op.order)
             case Atom():
                 shape = values.get if result.uniform else values.vector
                 return emit_atom(code, self.target, op.name, [shape(o) for o in op.operands])

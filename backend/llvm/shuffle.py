@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ..target import Target
 from .code import Code, Operand, splat
 
-__all__ = ["has_byte_shuffle", "join", "move_byte", "pick", "pieces", "shift_bytes"]
+__all__ = ["has_byte_shuffle", "join", "move_byte", "pick", "pick_bytes", "pieces", "shift_bytes"]
 
 
 def pick(code: Code, sources: Sequence[Operand], source: Sequence[int], lane: Sequence[int]) -> Operand:
@@ -78,6 +78,16 @@ def move_byte(code: Code, word: Operand, byte: int) -> Operand:
     order = [n for lane in range(word.lanes) for n in (4 * lane + byte, count, count, count)]
     bytes_ = code.recast(code.byte_source(word), "i8", count)
     return code.recast(code.shuffle(bytes_, splat(0, "i8", count), order), "i32", word.lanes)
+
+
+def pick_bytes(code: Code, x: Operand, y: Operand, order: Sequence[int]) -> Operand:
+    """In each word bytes of those of x and y, by number; 0 where that is -1."""
+    words = max(1, x.lanes)
+    sources = [code.recast(code.byte_source(w), "i8", 4 * words) for w in (x, y)]
+    places = [-1 if n < 0 else n // 4 * 4 * words + 4 * lane + n % 4 for lane in range(words) for n in order]
+    found = code.recast(code.shuffle(*sources, places), "i32", x.lanes)
+    keep = sum(0xFF << 8 * k for k, n in enumerate(order) if n >= 0)
+    return found if keep == 0xFFFFFFFF else code.number("and", found, keep)
 
 
 def shift_bytes(code: Code, word: Operand, distance: int) -> Operand:

@@ -18,9 +18,10 @@ from .arithmetic import aligned
 from .codebook import encode_whole_codebook
 from .context import Context
 from .convert import in_order
-from .decode import decode_field, decode_table
+from .decode import decode_field, decode_table, signed_float
 from .encode import encode
-from .swar import dense, extract, staged
+from .halves import by_bytes, half_pair, single
+from .swar import dense, extract, pieces, staged
 from .tile import Later, Packed, Tile, matching, repacked, separate
 from .whole import as_float, encode_integer, integer_to_integer
 
@@ -40,6 +41,11 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
             words = Later(len(bytes_), lambda i: c.b.lookup_bytes(codes, bytes_[i]))
             c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, 8)))
             return
+    if isinstance(tile.form, Packed) and target.name == "bf16" and _in_bytes(c, tile, result):
+        form = tile.form
+        pairs = Later(-(-tile.registers // 2), lambda i: half_pair(c.b, source, form.words, form.positions, 2 * i))
+        c.tiles[result] = Tile(result.type, Packed(pairs, dense(tile.registers, 16)))
+        return
     if isinstance(tile.form, Packed) and source.bits <= 8 and target.name == "f32" and not isinstance(source, Bool):
         c.tiles[result] = _deferred(c, result, tile, tile.form)
         return
@@ -47,11 +53,22 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
         _by_table(c, result, tile, op)
         return
     values = aligned(c, op.x, result)
+    if _exact(source, target) and target.name == "bf16":
+        c.tiles[result] = Tile(result.type, Later(len(values), lambda r: _number(c.b, source, values[r])))
+        return
     random = [None] * len(values) if op.random is None else aligned(c, op.random, result)
     overflow: Overflow = "ieee" if _exact(source, target) else op.overflow
     rounding: Rounding = "rne" if _exact(source, target) else op.rounding
     out = Later(len(values), lambda r: cast(c.b, source, target, values[r], rounding, overflow, random[r]))
     c.tiles[result] = Tile(result.type, separate(out, target) if _coded(target) else out)
+
+
+def _in_bytes(c: Context, tile: Tile, result: Value) -> bool:
+    """Whether codes, each in several pieces or wider than a table of words takes in one permute, are pairs of bf16."""
+    if tile.layout != result.type.layout or not by_bytes(c.b, tile.type.dtype):
+        return False
+    assert isinstance(tile.form, Packed)
+    return tile.type.dtype.bits > ONE_PERMUTE or pieces(tile.form.field(0)) > 1
 
 
 ONE_PERMUTE = 5  # bits of an index into 32 words: two registers, one permute
@@ -80,14 +97,21 @@ def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
 
     whole = isinstance(source, Int) and not source.signed and source.bits > widest
 
+    bytes_ = source.bits > ONE_PERMUTE and not isinstance(source, Int) and by_bytes(b, source)
+
     def make(register: int) -> Reg:
+        if bytes_:
+            return single(b, source, form.words, form.positions, match[register])
         words, field = staged(b, form.words, form.positions, match[register], whole)
         if source.bits <= widest:
             # Larger tables keep so many registers busy that a code without its mask makes LLVM spill (measured).
             code = extract(b, words, field, loose=source.bits <= ONE_PERMUTE)
             return b.apply("float", b.lookup(decode_table(source), code))
-        value = decode_field(b, source, words, field)
-        return as_float(b, source, value, "rne") if isinstance(source, Int) else value
+        if not isinstance(source, Int):
+            return decode_field(b, source, words, field)
+        if source.signed and widest == ONE_PERMUTE and pieces(field) == 1:
+            return signed_float(b, source, words, field)
+        return as_float(b, source, decode_field(b, source, words, field), "rne")
 
     return Tile(result.type, Later(len(match), make))
 
@@ -133,6 +157,11 @@ def _exact(source: DType, target: DType) -> bool:
         return False
     values = _values(source)
     return np.array_equal(target.round(values, overflow="ieee"), values.astype(np.float32), equal_nan=True)
+
+
+def _number(b: Builder, source: DType, x: Reg) -> Reg:
+    """The f32 of a narrow value."""
+    return as_float(b, source, x, None) if isinstance(source, Int) else x
 
 
 def _widens(source: DType, target: DType) -> bool:

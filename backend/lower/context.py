@@ -28,6 +28,11 @@ def table_bits(target: Target, lanes: int) -> int:
     return 3 if lanes % 8 == 0 and target.has("avx2") else 0
 
 
+def byte_table_bits(target: Target, lanes: int) -> int:
+    """The widest code for which a look-up in a table of bytes is one permute of registers."""
+    return 7 if lanes % 16 == 0 and target.has("avx512vbmi") else 0  # 128 bytes: two registers
+
+
 @dataclass(eq=False)
 class Context:
     """The registers of every value and variable, and where arguments and shared tiles are."""

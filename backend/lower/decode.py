@@ -19,6 +19,7 @@ from .encode import encode
 from .rounding import scale
 from .swar import extract, move
 
+FRACTION = 23  # bits of an f32's fraction
 E8M0 = Float(8, 0, 127, "fn", signed=False, subnormal=False, zero=False)
 
 
@@ -59,6 +60,21 @@ def _extend(b: Builder, dtype: Int, words: Sequence[Reg], field: Sequence[int]) 
         return extract(b, words, field)
     gap = 32 - dtype.bits
     return b.apply("ashr", move(b, words, zip(field, range(gap, 32), strict=True)), b.i32(gap))
+
+
+def signed_float(b: Builder, dtype: Int, words: Sequence[Reg], field: Sequence[int]) -> Reg:
+    """The value, as an f32, of a signed integer of at most 8 bits in one piece.
+
+    Its bits, with the sign bit turned, are put into the fraction of a power of two of which one unit is 1; that power,
+    and what the turned sign adds, are subtracted again.  Nothing is rounded, and bits move with no shift of their own.
+    """
+    word, place = words[field[0] // 32], field[0] % 32
+    if place + dtype.bits > FRACTION:
+        word, place = b.apply("lshr", word, b.i32(16)), place - 16
+    sign, exponent = 1 << (dtype.bits - 1), FRACTION - place
+    code = b.apply("and", word, b.i32(((1 << dtype.bits) - 1) << place))
+    turned = b.apply("xor", code, b.i32((127 + exponent) << FRACTION | sign << place))
+    return b.apply("fsub", b.apply("float", turned), b.f32(float((1 << exponent) + sign)))
 
 
 def decode_table(dtype: DType) -> tuple[int, ...]:
@@ -125,6 +141,8 @@ def _e8m0(b: Builder, bits: Reg) -> Reg:
 def encode_exact(b: Builder, dtype: DType, value: Reg) -> Reg:
     """The code of a value that the dtype has exactly, zero-extended.  NaN keeps being NaN where the dtype has one."""
     match dtype:
+        case Float() if dtype.name == "bf16":  # NaN too has something in the upper half: it is the value of a code
+            return b.apply("lshr", b.apply("bits", value), b.i32(16))
         case Bool():
             return b.apply("select", value, b.i32(1), b.i32(0))
         case Int():

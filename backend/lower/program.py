@@ -45,7 +45,7 @@ from ..target import Target
 from .access import Window
 from .arithmetic import aligned, lower_binary, lower_unary, lower_where
 from .casts import lower_cast, lower_view
-from .context import Context, table_bits
+from .context import Context, byte_table_bits, table_bits
 from .convert import converted, lower_convert
 from .decode import decode
 from .dot import lower_dot
@@ -61,7 +61,7 @@ from .unsupported import Unsupported
 def lower(program: Program, target: Target) -> Function:
     """The program for one lane.  Every tile must have its layout (`assign_layouts`)."""
     assert program.lanes is not None, "the layouts stage has not run"
-    b = Builder(program.lanes, table_bits(target, program.lanes))
+    b = Builder(program.lanes, table_bits(target, program.lanes), byte_table_bits(target, program.lanes))
     names: list[Array | Var | Value] = [*program.parameters, *program.sizes]
     slots = {p: i for i, p in enumerate(names)}
     c = Context(program, target, program.lanes, b, slots)

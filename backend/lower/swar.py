@@ -47,6 +47,11 @@ def _grouped(moves: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
     return groups
 
 
+def pieces(field: Sequence[int]) -> int:
+    """In how many pieces a code is whose bits are at these positions."""
+    return len(_grouped(zip(field, range(len(field)), strict=True)))
+
+
 def _shifted(b: Builder, word: Reg, distance: int) -> Reg:
     """The word shifted left by `distance` (right if negative)."""
     return b.apply("shl" if distance > 0 else "lshr", word, b.i32(abs(distance)))
@@ -65,11 +70,11 @@ def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool 
     only a choice between two words.
     """
     moves = list(zip(field, range(len(field)), strict=True))
-    pieces = _grouped(moves)
-    if not loose or len(pieces) > 2:
+    groups = _grouped(moves)
+    if not loose or len(groups) > 2:
         return move(b, words, moves)
-    low, *high = (_shifted(b, words[word], distance) for word, distance in pieces)
-    return b.apply("choose", b.i32(next(iter(pieces.values()))), low, high[0]) if high else low
+    low, *high = (_shifted(b, words[word], distance) for word, distance in groups)
+    return b.apply("choose", b.i32(next(iter(groups.values()))), low, high[0]) if high else low
 
 
 def staged(
@@ -82,7 +87,7 @@ def staged(
     bytes better than bits.
     """
     field = [int(p) for p in positions[register]]
-    if len(field) > 8 or len(_grouped(zip(field, range(len(field)), strict=True))) == 1:
+    if len(field) > 8 or pieces(field) == 1:
         return words, field
     first = register - register % 4
     word = repack(b, words, positions[first : first + 4], 8)

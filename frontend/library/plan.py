@@ -82,7 +82,8 @@ def product(p: Prepared, activations: Activations, form: Form, target: Target) -
     """
     if activations == "int8":
         return "int8"
-    soon = form == "panel" or (target.has("avx512f") and p.element.bits <= TABLE_BITS)  # where permutes are wide
+    wide = target.has("avx512vbmi") or (target.has("avx512f") and p.element.bits <= TABLE_BITS)
+    soon = form == "panel" or wide  # where permutes are wide, of bytes or of words
     pairs = has_instruction(target, "dp2a_bf16") and soon and fits_bf16(p.element)
     return "bf16" if activations == "bf16" and pairs else "f32"
 

@@ -15,7 +15,7 @@ WORDS = st.integers(0, 2**32 - 1)
 STEPS = st.one_of(
     st.tuples(st.sampled_from(["and", "or", "xor", "add", "mul"]), WORDS),
     st.tuples(st.sampled_from(["shl", "lshr", "ashr"]), st.integers(0, 31)),
-    st.tuples(st.sampled_from(["choose", "select", "lookup", "bytes", "shuffle", "spread"]), WORDS),
+    st.tuples(st.sampled_from(["choose", "select", "lookup", "bytes", "pick", "shuffle", "spread"]), WORDS),
     st.tuples(st.sampled_from(["smin", "smax", "umin", "umax", "fabs"]), WORDS),
 )
 
@@ -30,6 +30,8 @@ def step(b: Builder, x: Reg, first: Reg, kind: str, number: int) -> Reg:
             return b.lookup([(number >> k) & 0xF0F0F for k in range(16)], x)
         case "bytes":
             return b.lookup_bytes([(number + k) & 0x7C for k in range(16)], x)
+        case "pick":
+            return b.pick_bytes(x, first, (7, number % 4, -1, 4 + number % 3))
         case "shuffle":
             return b.shuffle([x, b.varying(first)], [k % 2 for k in range(LANES)], [3, 2, 1, 0])
         case "spread":

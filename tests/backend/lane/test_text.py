@@ -17,6 +17,7 @@ from bitwright.backend.lane.ir import (
     Lookup,
     LookupBytes,
     Merge,
+    PickBytes,
     Prefetch,
     Read,
     Reg,
@@ -45,24 +46,25 @@ lane function test lanes=2 slots=2 shared=8 {
   %u10: i1 = any %6
   %11: i32 = lookup %4 in 1, 2
   %12: i32 = lookup bytes %4 in 1, 2
-  %13: i32 = atom dp4a_us %4, %5, %8
-  %u14: i32 = exchange %u0 + %u9 if %u9 becomes %u9
+  %13: i32 = pick bytes -1, 7, 0, 1 of %4, %5
+  %14: i32 = atom dp4a_us %4, %5, %8
+  %u15: i32 = exchange %u0 + %u9 if %u9 becomes %u9
   prefetch %u0 + %3
   fence
   fail 1 if %u10
   show 'x = ', lane 1 of %4
   show 'end'
-  for %u15 in range(%u0, %u1, %u0) carry (%16: i32 = %4) {
-    %17: i32 = add %16, %5
-  } next (%17) gives (%18)
-  while carry (%u19: i64 = %u0) {
-    %u20: i1 = slt %u19, %u1
-  } %u20 {
-    %u21: i64 = sub %u19, %u1
-  } next (%u21) gives (%u22)
+  for %u16 in range(%u0, %u1, %u0) carry (%17: i32 = %4) {
+    %18: i32 = add %17, %5
+  } next (%18) gives (%19)
+  while carry (%u20: i64 = %u0) {
+    %u21: i1 = slt %u20, %u1
+  } %u21 {
+    %u22: i64 = sub %u20, %u1
+  } next (%u22) gives (%u23)
   if %u10 {
   } (%4) else {
-  } (%5) gives (%23)
+  } (%5) gives (%24)
 }
 failure 1: it failed
 """
@@ -82,6 +84,7 @@ def everything() -> Body:
     some = body.let(Vote("any", mask), "i1", True)
     body.let(Lookup((1, 2), x), "i32", False)
     body.let(LookupBytes((1, 2), x), "i32", False)
+    body.let(PickBytes(x, y, (-1, 7, 0, 1)), "i32", False)
     body.let(Atom("dp4a_us", (x, y, turned)), "i32", False)
     body.let(Exchange(base, first, first, first), "i32", True)
     for op in (Prefetch(base, places), Fence(), Fail(some, 1), Show("x = ", x, 1), Show("end")):

@@ -22,6 +22,7 @@ from bitwright.backend.lane.ir import (
     Lookup,
     LookupBytes,
     Merge,
+    PickBytes,
     Reg,
     Show,
     Shuffle,
@@ -167,6 +168,25 @@ def test_tables(name: str, lanes: int, entries: int) -> None:
     np.testing.assert_array_equal(native[0].view(np.uint32), expected)
     octets = np.array(small, np.uint8)[words.view(np.uint8).astype(int) % len(small)]
     np.testing.assert_array_equal(native[1].view(np.uint8), octets)
+
+
+@pytest.mark.parametrize(("name", "lanes"), PLACES)
+def test_bytes_of_two_words_are_put_together(name: str, lanes: int) -> None:
+    rng = np.random.default_rng(lanes)
+    orders = [(0, 4, 1, 5), (7, -1, 2, -1), (3, 3, 3, 3), (-1, -1, 6, 0)]
+    body = Body(lanes)
+    x, y, one = body.load(0, "i32", False), body.load(1, "i32", False), body.load(1, "i32", True)
+    for out, order in enumerate(orders):
+        body.save(2 + out, body.let(PickBytes(x, one if out == 2 else y, order), "i32", False))
+    body.save(6, body.let(PickBytes(one, one, (1, 2, -1, 4)), "i32", True))
+    words = [rng.integers(-(2**31), 2**31, 16 * lanes).astype(np.int32) for _ in range(2)]
+    native, simulated = ([np.zeros(16 * lanes, np.int32) for _ in range(5)] for _ in range(2))
+    run_native(body.function(7), name, [*words, *native], 16)
+    simulate(body.function(7), [*words, *simulated], 16)
+    np.testing.assert_array_equal(native, simulated)
+    both = np.concatenate([*(w.view(np.uint8).reshape(-1, 4) for w in words), np.zeros((16 * lanes, 1), np.uint8)], 1)
+    for found, order in zip(native[:2] + native[3:4], orders[:2] + orders[3:], strict=True):
+        np.testing.assert_array_equal(found.view(np.uint8).reshape(-1, 4), both[:, list(order)])
 
 
 def controlled(lanes: int) -> Body:
