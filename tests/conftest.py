@@ -1,5 +1,7 @@
 """Settings of all tests."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,7 @@ class PlainRoot:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(PlainRoot())
+    # What the developer has tuned on this machine must not decide which schedules the tests run.
+    folder = tempfile.TemporaryDirectory(prefix="bitwright-tests-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["BITWRIGHT_DATA_DIR"] = folder.name
