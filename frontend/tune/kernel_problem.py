@@ -72,8 +72,8 @@ class KernelProblem:
         path = Path(source) if isinstance(source, Path) or (source.endswith(".bw") and "\n" not in source) else None
         text = path.read_text(encoding="utf-8") if path else str(source)
         return cls(
-            KernelSource(text, str(path) if path else "<string>", kernel), _pairs(sizes), _pairs(parameters or {}),
-            _pairs(divisible or {}), _pairs(inputs or {}), reference, tolerance, target_name, (TUNE, *strategies),
+            KernelSource(text, str(path) if path else "<string>", kernel), pairs(sizes), pairs(parameters or {}),
+            pairs(divisible or {}), pairs(inputs or {}), reference, tolerance, target_name, (TUNE, *strategies),
         )  # fmt: skip
 
     @property
@@ -168,11 +168,11 @@ class KernelProblem:
     def from_json(cls, text: Mapping[str, Json]) -> KernelProblem:
         """The problem that `to_json` wrote."""
         t = cast("Mapping[str, str]", text)
-        integers = {name: _pairs(cast("dict[str, int]", text[name])) for name in ("sizes", "divisible")}
+        integers = {name: pairs(cast("dict[str, int]", text[name])) for name in ("sizes", "divisible")}
         return cls(
             KernelSource(t["text"], t["origin"], t["kernel"], int(t["first_line"]), bool(t["decorated"])),
-            integers["sizes"], _pairs(cast("dict[str, Choice]", text["parameters"])), integers["divisible"],
-            _pairs(cast("dict[str, str]", text["inputs"])), t["reference"], cast("float | None", text["tolerance"]),
+            integers["sizes"], pairs(cast("dict[str, Choice]", text["parameters"])), integers["divisible"],
+            pairs(cast("dict[str, str]", text["inputs"])), t["reference"], cast("float | None", text["tolerance"]),
             t["target"], tuple(t["strategies"]),
         )  # fmt: skip
 
@@ -189,7 +189,8 @@ def outputs(made: Kernel, given: Given) -> dict[str, Reals]:
     return {a.name: numbers(a, value, given.sizes).astype(np.float64) for a, value in arrays}
 
 
-def _pairs(values: Mapping[str, T]) -> tuple[tuple[str, T], ...]:
+def pairs(values: Mapping[str, T]) -> tuple[tuple[str, T], ...]:
+    """In the order of names, so that equal mappings are equal."""
     return tuple(sorted(values.items()))
 
 

@@ -34,7 +34,7 @@ class TuneParameters:
             raise ProblemError(
                 f"{problem.name} has nothing to tune: give a parameter choices, for example BM: int = tune(16, 32, 64)"
             )
-        parameters = (Parameter(n, tuple(map(_choice, c))) for n, c in found.items() if n not in fixed)
+        parameters = (Parameter(n, tuple(map(choice, c))) for n, c in found.items() if n not in fixed)
         return Branch(self.name, tuple(parameters))
 
     def build(self, problem: Problem, candidate: Candidate) -> Executable:
@@ -47,7 +47,8 @@ class TuneParameters:
 TUNE = TuneParameters()
 
 
-def _choice(value: ParameterValue) -> Choice:
+def choice(value: ParameterValue) -> Choice:
+    """The value as a choice: dtypes and layouts by their texts."""
     return value if isinstance(value, bool | int | float | str) else str(value)
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, TypeVar, cast
+from typing import TypedDict, cast
 
 from ..bench.problem import format_of
 from ..build import ParameterValue
 from ..jit import Jit
 from ..kernel import KernelSource
 from ..library.plan import Activations
-from .kernel_problem import INTERPRETER, TUNE, KernelProblem
+from .kernel_problem import INTERPRETER, TUNE, KernelProblem, pairs
+from .kernel_strategy import choice
 from .linear_problem import SCHEDULES, LinearProblem
 from .problem import Problem, ProblemError
 from .space import Choice
 
 __all__ = ["Options", "Shape", "pose", "shape_of", "sizes_of"]
-
-T = TypeVar("T")
 
 Shape = str | Sequence[int] | Mapping[str, int]
 """Of a linear MxNxK, as "1x4096x4096" or (1, 4096, 4096); of a kernel its sizes, as "M=1,N=4096" or a mapping."""
@@ -73,11 +72,11 @@ def pose(
             for shape in shapes
         ]
     source = _source(what, kernel)
-    plain: dict[str, Choice] = {name: _choice(value) for name, value in (parameters or {}).items()}
-    facts, fills = _pairs(divisible or {}), _pairs(inputs or {})
+    plain: dict[str, Choice] = {name: choice(value) for name, value in (parameters or {}).items()}
+    facts, fills = pairs(divisible or {}), pairs(inputs or {})
     problems = [
         KernelProblem(
-            source, _pairs(sizes_of(shape)), _pairs(plain), facts, fills, reference, tolerance, target,
+            source, pairs(sizes_of(shape)), pairs(plain), facts, fills, reference, tolerance, target,
             (TUNE, *strategies),
         )
         for shape in shapes
@@ -130,11 +129,3 @@ def _source(what: object, kernel: str | None) -> KernelSource:
     if isinstance(what, str):
         return KernelSource(what, "<string>", kernel)
     raise ProblemError(f'a {type(what).__name__} cannot be tuned: give "linear", a program or a function under @jit')
-
-
-def _pairs(values: Mapping[str, T]) -> tuple[tuple[str, T], ...]:
-    return tuple(sorted(values.items()))
-
-
-def _choice(value: ParameterValue) -> Choice:
-    return value if isinstance(value, bool | int | float | str) else str(value)
