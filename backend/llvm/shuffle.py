@@ -83,9 +83,9 @@ def move_byte(code: Code, word: Operand, byte: int) -> Operand:
 def pick_bytes(code: Code, x: Operand, y: Operand, order: Sequence[int]) -> Operand:
     """In each word bytes of those of x and y, by number; 0 where that is -1."""
     words = max(1, x.lanes)
-    sources = [code.recast(code.byte_source(w), "i8", 4 * words) for w in (x, y)]
+    left, right = (code.recast(code.byte_source(w), "i8", 4 * words) for w in (x, y))
     places = [-1 if n < 0 else n // 4 * 4 * words + 4 * lane + n % 4 for lane in range(words) for n in order]
-    found = code.recast(code.shuffle(*sources, places), "i32", x.lanes)
+    found = code.recast(code.shuffle(left, right, places), "i32", x.lanes)
     keep = sum(0xFF << 8 * k for k, n in enumerate(order) if n >= 0)
     return found if keep == 0xFFFFFFFF else code.number("and", found, keep)
 
