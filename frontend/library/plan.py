@@ -39,8 +39,10 @@ DEEP_BYTES = 512 << 10  # half of a second-level cache
 MOST_ROWS = 6  # the sums of 6 rows x 4 vectors leave 8 registers of 32
 ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are faster in one pass than in two
 PASS_ROWS = 4  # of each pass, where there are several
-PASSES: dict[Product, int] = {"f32": 8, "bf16": 3, "int8": 4}  # over codes of one piece, that cost as much as a panel
+PASSES: dict[Product, int] = {"f32": 8, "bf16": 3, "int8": 16}  # over codes of one piece, that cost as much as a panel
 PANEL_ROWS = (4, 3)
+FEW_ROWS = 2  # in any form, where 16 registers hold all
+FEW_PASSES = 4
 MANY_ROWS = 128  # for which a deep panel is better
 SHARES = (512, 128, 32)  # rows that one panel serves: fewer, where columns alone do not keep all threads busy
 
@@ -95,10 +97,11 @@ def plan(p: Prepared, activations: Activations, m: int, target: Target) -> Sched
     registers: the fewer, the more pieces a code is put together from.
     """
     kind = product(p, activations, "direct", target)
-    passes = 1 if m <= ONE_PASS[kind] else -(-m // PASS_ROWS)
-    if passes <= max(1, PASSES[kind] // len(default_planes(p.element.bits))):
+    many = many_registers(target)
+    passes = 1 if m <= (ONE_PASS[kind] if many else FEW_ROWS) else -(-m // (PASS_ROWS if many else FEW_ROWS))
+    if passes <= max(1, (PASSES[kind] if many else FEW_PASSES) // len(default_planes(p.element.bits))):
         return Schedule("direct", -(-m // passes))
-    rows = min(PANEL_ROWS if many_registers(target) else (2,), key=lambda r: -(-m // r) * r)
+    rows = min(PANEL_ROWS if many else (FEW_ROWS,), key=lambda r: -(-m // r) * r)
     depth = _depth(p, product(p, activations, "panel", target), m >= MANY_ROWS)
     blocks = p.shape.columns // p.storage.tile_shape[1]
     share = next((s for s in SHARES if blocks * -(-m // s) >= 2 * threads()), SHARES[-1])
@@ -154,6 +157,8 @@ def _kernel(p: Prepared, kind: Product, schedule: Schedule, bias: bool, target: 
         "BIAS": bias, "BM": schedule.rows, "BN": columns, "BK": s.run, "K": s.depth, "KG": s.depth // s.group,
         "AHEAD": schedule.ahead,
     }  # fmt: skip
+    if p.zero_mode != "none":
+        parameters["ZG"] = s.depth // s.group
     if kind == "int8":
         parameters |= {"A": s.part, "SHIFT": p.shift}
     if schedule.form == "panel":

@@ -49,9 +49,10 @@ def numbers(kind: DType) -> NDArray[np.uint8]:
 
 
 def operands(kernel: Kernel, columns: int) -> dict[str, Array]:
-    """Random arrays for the kernel's parameters, the result among them; `columns` is N and P."""
+    """Random arrays for the kernel's parameters, the result among them; `columns` is N."""
     rng = np.random.default_rng(columns)
-    sizes = {"M": kernel.multiples["M"], "XG": DEPTH // GROUP, "P": columns, "N": columns, "ZG": 0, "B": 0}
+    tiles = columns // int(kernel.parameters["BN"])
+    sizes = {"M": kernel.multiples["M"], "T": tiles, "N": columns, "ZG": 0, "B": 0}
     found: dict[str, Array] = {}
     for array in kernel.program.arrays:
         shape = [evaluate(n, {v: sizes[v.name] for v in kernel.program.sizes}) for n in array.shape]
@@ -73,7 +74,8 @@ def expected(kernel: Kernel, given: dict[str, Array]) -> tuple[NDArray[np.float6
     shift = kernel.parameters.get("SHIFT", 0)
     assert isinstance(shift, int)
     weights = kind.decode(given["codes"]).astype(np.float64) - shift
-    weights *= np.repeat(given["scale"].astype(np.float64), GROUP, axis=0)
+    scale = given["scale"].transpose(1, 0, 2).reshape(DEPTH // GROUP, -1)
+    weights *= np.repeat(scale.astype(np.float64), GROUP, axis=0)
     x = given["x"].astype(np.float64)
     if "step" in given:
         x = x * np.repeat(given["step"].astype(np.float64), GROUP, axis=1)
@@ -102,20 +104,20 @@ def agrees(kernel: Kernel, name: str, columns: int) -> None:
 @pytest.mark.parametrize("activations", ["int8", "f32"])
 def test_every_width(name: str, element: str, activations: Activations) -> None:
     kernel = made(name, element, activations)
-    agrees(kernel, name, 2 * int(kernel.multiples["P"]))
+    agrees(kernel, name, 2 * int(kernel.parameters["BN"]))
 
 
 @pytest.mark.parametrize("name", ["cpu:x86-64-v3", "cpu:neoverse-n1"])
 @pytest.mark.parametrize("element", TABLES)
 def test_tables(name: str, element: str) -> None:
     kernel = made(name, element, "f32")
-    agrees(kernel, name, int(kernel.multiples["P"]))
+    agrees(kernel, name, int(kernel.parameters["BN"]))
 
 
 @pytest.mark.parametrize("name", ["cpu:x86-64-v3", "cpu:neoverse-n1"])
 def test_two_rows(name: str) -> None:
     kernel = made(name, "u5", "int8", rows=2)
-    agrees(kernel, name, int(kernel.multiples["P"]))
+    agrees(kernel, name, int(kernel.parameters["BN"]))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_bytes_are_multiplied_by_the_widest_product(name: str, element: str, pro
     """One instruction for each word of four weights: as many as a tile has words, or twice that where LLVM unrolls."""
     kernel = made(name, element, "int8")
     body = _body(kernel.source("asm"))
-    words = 32 * int(kernel.multiples["P"]) // (4 * kernel.target.lanes)
+    words = 32 * int(kernel.parameters["BN"]) // (4 * kernel.target.lanes)
     found = re.findall(rf"^\s+(?:\{{vex\}}\s+)?{product}\s", body, re.MULTILINE)
     assert len(found) in (words, 2 * words)
     assert not re.search(rf"^\s+(?:{rest})\s", body, re.MULTILINE)
