@@ -133,9 +133,12 @@ def _optimised(ir: str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMach
 def _jit() -> llvm.LLJIT:
     """The one just-in-time linker of this process. It is never torn down: when the process ends, threads may still be
     inside its code.
+
+    JITLink puts all sections of an object next to each other.  The older linker maps them one by one, and where free
+    memory is scattered they come to lie further apart than instructions reach, which ends the process.
     """
     start_llvm()
-    return llvm.create_lljit_compiler()
+    return llvm.create_lljit_compiler(use_jit_link=True)
 
 
 @functools.cache
