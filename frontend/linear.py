@@ -102,5 +102,5 @@ def linear_kernel(
     few = min(n, where.lanes * COLUMNS_PER_LANE)
     weights = np.random.default_rng(0).standard_normal((few, k), np.float32)
     q = quantize(weights, element, group=group, zero_point=zero_point)
-    p = prepare(q, activations, where)
+    p = prepare(q, activations, where).planned_for(n)
     return prepared_kernel(p, activations, plan(p, activations, m, where), False, where)

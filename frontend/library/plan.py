@@ -31,11 +31,13 @@ Product = Literal["f32", "bf16", "int8"]
 Form = Literal["direct", "panel"]
 
 TABLE_BITS = 6  # widest codes that few permutes look up
+MOST_AHEAD = 8  # storage tiles
 BYTES: dict[Product, int] = {"f32": 4, "bf16": 2, "int8": 1}  # of a weight in a panel
 SHALLOW_BYTES = 16 << 10  # of a panel: a third of a first-level cache
 DEEP_BYTES = 512 << 10  # half of a second-level cache
 
 # Measured on Zen 5 (docs/performance.md); all are choices of speed alone.
+BYTES_AHEAD = 8 << 10  # of weights in flight: more does not help, and comes in longer bursts
 MOST_ROWS = 6  # the sums of 6 rows x 4 vectors leave 8 registers of 32
 ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are faster in one pass than in two
 PASS_ROWS = 4  # of each pass, where there are several
@@ -60,7 +62,7 @@ class Schedule:
 
     form: Form
     rows: int
-    ahead: int = 8
+    ahead: int = MOST_AHEAD
     depth: int = 0
     share: int = 0
 
@@ -100,12 +102,18 @@ def plan(p: Prepared, activations: Activations, m: int, target: Target) -> Sched
     many = many_registers(target)
     passes = 1 if m <= (ONE_PASS[kind] if many else FEW_ROWS) else -(-m // (PASS_ROWS if many else FEW_ROWS))
     if passes <= max(1, (PASSES[kind] if many else FEW_PASSES) // len(default_planes(p.element.bits))):
-        return Schedule("direct", -(-m // passes))
+        return Schedule("direct", -(-m // passes), _ahead(p))
     rows = min(PANEL_ROWS if many else (FEW_ROWS,), key=lambda r: -(-m // r) * r)
     depth = _depth(p, product(p, activations, "panel", target), m >= MANY_ROWS)
     blocks = p.shape.columns // p.storage.tile_shape[1]
     share = next((s for s in SHARES if blocks * -(-m // s) >= 2 * threads()), SHARES[-1])
     return Schedule("panel", rows, depth=depth, share=-(-share // rows) * rows)
+
+
+def _ahead(p: Prepared) -> int:
+    """How many storage tiles are in flight: a power of two, as schedules have it."""
+    tiles = min(MOST_AHEAD, max(1, BYTES_AHEAD // p.storage.tile_bytes))
+    return 1 << tiles.bit_length() - 1
 
 
 def many_registers(target: Target) -> bool:
@@ -118,10 +126,10 @@ def schedules(p: Prepared, activations: Activations, m: int, target: Target) -> 
     found = [plan(p, activations, m, target)]
     kind = product(p, activations, "panel", target)
     for rows in range(1, min(m, MOST_ROWS) + 1):
-        found += [Schedule("direct", rows, ahead) for ahead in (1, 2, 4, 8)]
+        found += [Schedule("direct", rows, ahead) for ahead in (1, 2, 4, MOST_AHEAD)]
         for share in SHARES:
             for deep in (False, True):
-                found.append(Schedule("panel", rows, 8, _depth(p, kind, deep), -(-share // rows) * rows))
+                found.append(Schedule("panel", rows, MOST_AHEAD, _depth(p, kind, deep), -(-share // rows) * rows))
     return tuple(dict.fromkeys(found))
 
 

@@ -6,7 +6,7 @@ whose weights are bytes in another order of codes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -96,6 +96,11 @@ class Prepared:
     def nbytes(self) -> int:
         """Bytes that one pass reads of this tensor."""
         return self.weights.nbytes + self.scales.nbytes + self.zeros.nbytes
+
+    def planned_for(self, n: int) -> Prepared:
+        """What the planner is to take for the packed form of n columns, of which these are a sample."""
+        tile = self.storage.tile_shape[1]
+        return replace(self, shape=replace(self.shape, n=n, columns=-(-n // tile) * tile))
 
 
 def prepare(q: QTensor, activations: Activations, target: Target) -> Prepared:

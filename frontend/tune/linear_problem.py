@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 from typing import cast, get_args
 
@@ -133,9 +133,7 @@ def sample(problem: LinearProblem) -> Prepared:
 @functools.lru_cache(maxsize=8)
 def _sample(format: str, activations: Activations, n: int, k: int, where: Target) -> Prepared:
     few = min(n, where.lanes * COLUMNS_PER_LANE)
-    made = prepare(make_weights(Format.parse(format), few, k, 0).q, activations, where)
-    tile = made.storage.tile_shape[1]
-    return replace(made, shape=replace(made.shape, n=n, columns=-(-n // tile) * tile))
+    return prepare(make_weights(Format.parse(format), few, k, 0).q, activations, where).planned_for(n)
 
 
 def _rows(q: QTensor, rows: slice) -> QTensor:
