@@ -1,4 +1,4 @@
-"""Code loads where a process has mapped so much that free pages are gigabytes apart, as with a large model in memory."""
+"""Code loads where free memory is scattered over a process, as with a large model that is mapped."""
 
 import subprocess
 import sys
