@@ -80,7 +80,7 @@ def write_documentation(value: str) -> str:
     """A string in triple quotes, with its line ends as they are, that `read_string` turns into `value`."""
     body = "".join("\\\\" if sign == "\\" else sign if sign == "\n" else _safe(sign) for sign in value)
     body = body.replace('"""', '\\"\\"\\"')
-    if body.endswith('"'):
+    if (len(value) - len(value.rstrip('"'))) % 3:  # else the last quote has its backslash already
         body = body[:-1] + '\\"'
     return f'"""{body}"""'
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bitwright.frontend import syntax
 from bitwright.frontend.format import format_module
+from bitwright.frontend.literals import read_string, write_documentation
 from bitwright.frontend.parse import parse
 from bitwright.frontend.syntax import (
     Assert,
@@ -300,3 +301,10 @@ def test_a_changed_number_does_not_keep_its_old_spelling() -> None:
 def test_what_code_made_may_be_empty_or_negative() -> None:
     text = format_module(Module((Kernel("f", (), (), ()), Kernel("g", (), (), (ExprStatement(Number(-2)),)))))
     assert re.sub(r"\n+", "\n", text) == "def f():\n    pass\ndef g():\n    -2\n"
+
+
+def test_every_short_ending_of_a_documentation_comes_back() -> None:
+    for length in range(8):
+        for signs in itertools.product('"\\a', repeat=length):
+            value = "".join(signs)
+            assert read_string(write_documentation(value)) == value == ast.literal_eval(write_documentation(value))
