@@ -1,6 +1,7 @@
 """The canonical text: reading it back gives the same tree, writing it again the same text, and no comment is lost."""
 
 import ast
+import itertools
 import re
 from dataclasses import replace
 
