@@ -144,10 +144,13 @@ def test_generated_pages_and_pictures_are_current() -> None:
     assert stale == [], "run: python docs/generate.py"
 
 
-def test_pictures_are_drawings_and_are_used() -> None:
+def test_pictures_are_drawings_or_plots_and_are_used() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     for picture in (ROOT / "docs" / "pictures").iterdir():
-        assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+        if picture.suffix == ".png":
+            assert picture.read_bytes().startswith(b"\x89PNG")
+        else:
+            assert ElementTree.parse(picture).getroot().tag.endswith("svg")
         assert f"pictures/{picture.name}" in pages
 
 
