@@ -33,6 +33,9 @@ def byte_table_bits(target: Target, lanes: int) -> int:
     return 7 if lanes % 16 == 0 and target.has("avx512vbmi") else 0  # 128 bytes: two registers
 
 
+DEEPEST = 16
+
+
 @dataclass(eq=False)
 class Context:
     """The registers of every value and variable, and where arguments and shared tiles are."""
@@ -49,6 +52,7 @@ class Context:
     shared: dict[Shared, int] = field(default_factory=dict)
     shared_bytes: int = 0
     failures: list[str] = field(default_factory=list)
+    depths: dict[Value, int] = field(default_factory=dict)  # operations in a row that may not be computed yet
 
     def index(self, e: Expr) -> Reg:
         return lower_index(self.b, e, self.variables)
@@ -88,6 +92,13 @@ class Context:
 
     def define(self, result: Value, values: Sequence[Reg]) -> None:
         self.tiles[result] = Tile(result.type, values)
+
+    def keep_shallow(self, result: Value, operands: Sequence[Value]) -> None:
+        """Computes a result that too many operations in a row have put off: each is a call within a call."""
+        self.depths[result] = 1 + max((self.depths.get(x, 0) for x in operands), default=0)
+        if self.depths[result] > DEEPEST:
+            self.tiles[result] = self.tiles[result].settled()
+            self.depths[result] = 0
 
     def failure(self, text: str) -> int:
         """The code (1..) that stands for a failure text."""

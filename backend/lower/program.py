@@ -91,12 +91,17 @@ def _bind_blocks(c: Context) -> None:
 
 def lower_body(c: Context, body: tuple[Statement, ...]) -> None:
     for s in body:
+        if not isinstance(s, Let):
+            _settle(c, s)
         match s:
             case Let():
                 _lower_let(c, s)
-            case For() | While() | If():
-                _settle(c, s)
-                _lower_control(c, s)
+            case For():
+                _lower_for(c, s)
+            case While():
+                _lower_while(c, s)
+            case If():
+                _lower_if(c, s)
             case _:
                 assert_never(s)
 
@@ -133,6 +138,7 @@ def lower_op(c: Context, result: Binding | None, op: Instruction) -> None:
         case _:
             assert isinstance(result, Value)
             _lower_value(c, result, op)
+            c.keep_shallow(result, op.operands)
 
 
 def _lower_value(
@@ -317,16 +323,6 @@ def _settle(c: Context, s: For | While | If) -> None:
     for x in dict.fromkeys(used):
         if isinstance(x, Value) and x in c.tiles and x not in own:
             c.tiles[x] = c.tiles[x].settled()
-
-
-def _lower_control(c: Context, s: For | While | If) -> None:
-    match s:
-        case For():
-            _lower_for(c, s)
-        case While():
-            _lower_while(c, s)
-        case If():
-            _lower_if(c, s)
 
 
 def _lower_for(c: Context, s: For) -> None:

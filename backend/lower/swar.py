@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lane.bits import EVERY
 from ..lane.build import Builder
 from ..lane.ir import Reg
 
-EVERY = (1 << 32) - 1  # all bits of a word
 Positions = NDArray[np.int64]  # [registers, bits]: where each bit of each element is in the lane's string of words
 
 

@@ -26,14 +26,18 @@ from .swar import Positions, dense, extract, insert, repack
 
 
 class Later(Sequence[Reg]):
-    """Registers that are computed where they are asked for; asked again in one scope, the builder finds them there."""
+    """Registers that are computed when they are first asked for, and then kept.
+
+    The lowering computes what a loop or a branch uses before it enters it (`settled`), so the first to ask stands in
+    the scope in which the registers were defined.
+    """
 
     def __init__(self, count: int, make: Callable[[int], Reg]) -> None:
-        self._count = count
+        self._kept: list[Reg | None] = [None] * count
         self._make = make
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._kept)
 
     @overload
     def __getitem__(self, index: int) -> Reg: ...
@@ -41,8 +45,11 @@ class Later(Sequence[Reg]):
     def __getitem__(self, index: slice) -> tuple[Reg, ...]: ...
     def __getitem__(self, index: int | slice) -> Reg | tuple[Reg, ...]:
         if isinstance(index, slice):
-            return tuple(self._make(i) for i in range(self._count)[index])
-        return self._make(range(self._count)[index])
+            return tuple(self[i] for i in range(len(self))[index])
+        found = self._kept[index]
+        if found is None:
+            found = self._kept[index] = self._make(range(len(self))[index])
+        return found
 
 
 @dataclass(frozen=True, eq=False)
