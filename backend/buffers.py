@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Element = TypeVar("Element", bound=np.generic)
 
 HUGE = 1 << 21  # bytes of a huge page
 ALIGN = 64  # bytes of a cache line, and of the widest vector
@@ -32,8 +35,8 @@ def aligned_empty(nbytes: int) -> NDArray[np.uint8]:
     return room[start : start + nbytes]
 
 
-def aligned_copy(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same bytes in memory from `aligned_empty`."""
-    out = aligned_empty(data.size)
-    out[:] = data.reshape(-1)
+def aligned_copy(data: NDArray[Element]) -> NDArray[Element]:
+    """The same array, without gaps, in memory from `aligned_empty`."""
+    out: NDArray[Element] = aligned_empty(data.nbytes).view(data.dtype).reshape(data.shape)
+    out[...] = data
     return out

@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ...backend.buffers import aligned_empty
 from ...backend.target import target
 from ...vm.dtypes import Int, dtype
 from ...vm.formats import NAMED_FORMATS, Format
-from ..library.plan import Activations, LinearError, prepare
+from ..library.plan import Activations, LinearError, Prepared, prepare
 from ..linear import linear
 from ..tensor import CodeArray, QTensor, value_table
 from .timing import Contender, Facts
-
-_T = TypeVar("_T", bound=np.generic)
 
 LIMITS = {"f32": 1e-4, "f16": 1e-2, "bf16": 3e-2, "int8": 3e-2}
 """Largest relative error of a result by the type of activations; above it, something is broken."""
@@ -135,13 +131,6 @@ def against(x: npt.NDArray[np.float32], values: npt.NDArray[np.floating]) -> Pro
     return Problem(x, x.astype(np.float64) @ values.astype(np.float64).T)
 
 
-def copied(array: npt.NDArray[_T]) -> npt.NDArray[_T]:
-    """The same array elsewhere, on huge pages."""
-    twin: npt.NDArray[_T] = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape)
-    twin[...] = array
-    return twin
-
-
 def load_ours(weights: Weights, modes: Sequence[Activations]) -> list[Loaded]:
     """`linear`, as a user calls it, on copies of the tensor whose prepared buffers lie at different addresses.
 
@@ -166,15 +155,9 @@ def load_ours(weights: Weights, modes: Sequence[Activations]) -> list[Loaded]:
 def _twin(q: QTensor) -> QTensor:
     """The tensor with copies of everything that has been prepared for it."""
     twin = copy.copy(q)
-    object.__setattr__(twin, "_prepared", {key: _with_own_arrays(value) for key, value in q._prepared.items()})
+    own = {key: x.elsewhere() if isinstance(x, Prepared) else x for key, x in q._prepared.items()}
+    object.__setattr__(twin, "_prepared", own)
     return twin
-
-
-def _with_own_arrays(prepared: object) -> object:
-    if not is_dataclass(prepared) or isinstance(prepared, type):
-        return prepared
-    arrays = {f.name: getattr(prepared, f.name) for f in fields(prepared) if f.init}
-    return replace(prepared, **{name: copied(a) for name, a in arrays.items() if isinstance(a, np.ndarray)})
 
 
 def _ours(twins: Sequence[QTensor], facts: Facts) -> Loaded:

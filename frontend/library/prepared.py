@@ -97,6 +97,15 @@ class Prepared:
         """Bytes that one pass reads of this tensor."""
         return self.weights.nbytes + self.scales.nbytes + self.zeros.nbytes
 
+    def elsewhere(self) -> Prepared:
+        """The same at other addresses, with the same kernels: for measurements on weights that are in no cache."""
+        return replace(
+            self,
+            weights=aligned_copy(self.weights),
+            scales=aligned_copy(self.scales),
+            zeros=aligned_copy(self.zeros),
+        )
+
     def planned_for(self, n: int) -> Prepared:
         """What the planner is to take for the packed form of n columns, of which these are a sample."""
         tile = self.storage.tile_shape[1]
@@ -177,7 +186,7 @@ def _by_tile(sides: NDArray[np.generic], width: int) -> NDArray[np.generic]:
     """[groups, columns] as [tiles, groups, width]."""
     groups, columns = sides.shape
     cut = sides.reshape(groups, columns // width, width).transpose(1, 0, 2)
-    return aligned_copy(np.ascontiguousarray(cut).view(np.uint8)).view(sides.dtype).reshape(cut.shape)
+    return aligned_copy(cut)
 
 
 def numpy_type(kind: DType) -> np.dtype[np.generic]:

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from ...backend.buffers import aligned_copy
 from ..kernel import Kernel
-from ..library.plan import Form, Prepared, Schedule, prepare, prepared_kernel, schedules
+from ..library.plan import Form, Schedule, prepare, prepared_kernel, schedules
 from ..linear import run
 from .linear_problem import LinearInputs, LinearProblem, sample
 from .problem import Data, Executable, Problem, Reals, Run
@@ -95,7 +94,7 @@ class LinearExecutable:
         assert isinstance(data.inputs, LinearInputs)
         p, x = self.problem, data.inputs.x
         packed = prepare(data.inputs.q, p.activations, p.target)
-        twins = [_twin(packed) for _ in range(max(2, -(-cold // packed.nbytes)))]
+        twins = [packed.elsewhere() for _ in range(max(2, -(-cold // packed.nbytes)))]
         turn, latest = [0], [x[:, :0]]
 
         def call() -> None:
@@ -109,8 +108,3 @@ class LinearExecutable:
             latest[0] = x[:, :0]
 
         return Run(call, result, reset)
-
-
-def _twin(p: Prepared) -> Prepared:
-    """The same weights at other addresses."""
-    return replace(p, weights=aligned_copy(p.weights), scales=p.scales.copy(), zeros=p.zeros.copy())

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from ..problem import Loaded, Problem, Weights, copied
+from ....backend.buffers import aligned_copy
+from ..problem import Loaded, Problem, Weights
 from ..timing import Contender, Facts
 
 
 def load_numpy(weights: Weights, threads: int) -> Iterator[Loaded]:
     """x @ w.T in f32."""
     w = weights.q.dequantize()
-    copies = [copied(w) for _ in range(weights.copies(w.nbytes))]
+    copies = [aligned_copy(w) for _ in range(weights.copies(w.nbytes))]
     facts = Facts("numpy", "f32", 32, "f32", w.nbytes)
 
     def start(problem: Problem) -> Contender:

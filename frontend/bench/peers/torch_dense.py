@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
-from ..problem import Loaded, Problem, Weights, copied
+from ....backend.buffers import aligned_copy
+from ..problem import Loaded, Problem, Weights
 from ..timing import Contender, Facts
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _load(weights: Weights, kind: Literal["f32", "bf16"]) -> Loaded:
     # bf16 arrays pass through NumPy, which has no such type, as 16-bit integers.
     stored = torch.from_numpy(weights.q.dequantize()).to(type_).view(torch.int32 if kind == "f32" else torch.int16)
     nbytes = stored.nbytes
-    copies = [torch.from_numpy(copied(stored.numpy())).view(type_) for _ in range(weights.copies(nbytes))]
+    copies = [torch.from_numpy(aligned_copy(stored.numpy())).view(type_) for _ in range(weights.copies(nbytes))]
     facts = Facts("torch", kind, 32 if kind == "f32" else 16, kind, nbytes)
 
     def start(problem: Problem) -> Contender:

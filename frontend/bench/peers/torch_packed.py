@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ....backend.buffers import aligned_copy
 from ....vm.dtypes import Int
-from ..problem import Loaded, Problem, Weights, against, copied
+from ..problem import Loaded, Problem, Weights, against
 from ..timing import Contender, Facts
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _four_bits(weights: Weights) -> Loaded:
     packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(torch.from_numpy(codes), 1)
     sides = torch.from_numpy(np.ascontiguousarray(np.stack([scale.T, zero.T], axis=2))).to(torch.bfloat16)
     nbytes = packed.nbytes + sides.nbytes
-    copies = [torch.from_numpy(copied(packed.numpy())) for _ in range(weights.copies(nbytes))]
+    copies = [torch.from_numpy(aligned_copy(packed.numpy())) for _ in range(weights.copies(nbytes))]
     facts = Facts("torch int4pack", "int4", 4, "bf16", nbytes)
 
     def product(x: torch.Tensor, copy: int) -> torch.Tensor:
@@ -72,7 +73,7 @@ def _eight_bits(
     import torch
 
     nbytes = codes.nbytes + scales.nbytes // 2
-    copies = [torch.from_numpy(copied(codes)) for _ in range(weights.copies(nbytes))]
+    copies = [torch.from_numpy(aligned_copy(codes)) for _ in range(weights.copies(nbytes))]
     sides = torch.from_numpy(scales).to(torch.bfloat16)
     facts = Facts("torch int8pack", "int8 rows", 8, "bf16", nbytes)
 
