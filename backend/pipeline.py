@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 
 from ..vm.ir import For, If, Let, Program, Value, While, walk
 from ..vm.verify import verify
+from .cuda import build as cuda_build
+from .cuda import emit as cuda_emit
 from .interface import signature_of
 from .lane.ir import Function
-from .llvm.build import assemble
-from .llvm.emit import emit
+from .llvm import build as llvm_build
+from .llvm import emit as llvm_emit
 from .llvm.entry import ENTRY_PRELUDE, emit_entry
 from .lower.layouts import assign_layouts
 from .lower.program import lower
@@ -73,12 +75,19 @@ def _lower(x: Compiled) -> Compiled:
 
 def _emit(x: Compiled) -> Compiled:
     assert x.function is not None
-    text = f"{emit(x.function, x.target)}\n{ENTRY_PRELUDE}\n{emit_entry(x.signature)}"
+    if x.target.kind == "cuda":
+        return replace(x, ir=cuda_emit.emit(x.function, x.target))
+    text = f"{llvm_emit.emit(x.function, x.target)}\n{ENTRY_PRELUDE}\n{emit_entry(x.signature)}"
     return replace(x, ir=text)
 
 
+def _emitted(x: Compiled) -> bool:
+    return ("__global__" if x.target.kind == "cuda" else "@bw_entry") in x.ir
+
+
 def _assemble(x: Compiled) -> Compiled:
-    return replace(x, code=assemble(x.ir, x.target))
+    build = cuda_build.assemble if x.target.kind == "cuda" else llvm_build.assemble
+    return replace(x, code=build(x.ir, x.target))
 
 
 STAGES = (
@@ -87,8 +96,8 @@ STAGES = (
     Stage(
         "lower", "write out what one lane does: accesses, decodes, products", _lower, lambda x: x.function is not None
     ),
-    Stage("emit", "print lane IR as LLVM IR, lanes as vectors", _emit, lambda x: "@bw_entry" in x.ir),
-    Stage("assemble", "let LLVM make an object of it", _assemble, lambda x: bool(x.code)),
+    Stage("emit", "print lane IR as LLVM IR, lanes as vectors, or as CUDA C++, lanes as threads", _emit, _emitted),
+    Stage("assemble", "let LLVM make an object of it, or NVRTC a cubin", _assemble, lambda x: bool(x.code)),
 )
 
 

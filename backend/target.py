@@ -4,6 +4,8 @@
 ``cpu:znver4``, ``cpu:neoverse-v1`` ...), and ``cpu:baseline`` is the oldest one that this machine's architecture
 defines; ``cpu:x86-64`` and ``cpu:aarch64`` are the oldest ones by name. Code for another architecture than this
 machine's can be compiled and looked into here, and run there; it is for the system that runs here (Linux, macOS ...).
+
+`target("cuda")` is the GPU of this machine, ``cuda:sm_90a`` one by NVIDIA's name, whether there is one here or not.
 """
 
 from __future__ import annotations
@@ -16,10 +18,16 @@ from typing import Literal
 import llvmlite.binding as llvm
 
 from .cpu_names import ARM_NAMES, ARM_OLDEST, X86_NAMES, X86_OLDEST
+from .cuda.architectures import ARCHITECTURES, WARP
+from .cuda.present import present_architecture, runs
 from .llvm.feature_names import is_arm, is_x86
 from .llvm.features import host_features, named_features
 
 __all__ = ["Target", "TargetError", "target"]
+
+
+GPU_LANES = 128
+"""Of a block whose program does not say: four warps, one for each part of a multiprocessor."""
 
 
 class TargetError(ValueError):
@@ -35,10 +43,11 @@ class Target:
     triple    LLVM's name of architecture, system and object format
     cpu       LLVM's name of the processor
     features  LLVM's names of its instruction sets (only those that code generation uses)
-    lanes     how many 32-bit elements the widest vector register that we use holds
+    lanes     of a block whose program does not say: of a CPU, the 32-bit elements of the widest vector register that
+              we use
     """
 
-    kind: Literal["cpu"]
+    kind: Literal["cpu", "cuda"]
     name: str
     triple: str
     cpu: str
@@ -50,8 +59,15 @@ class Target:
         return feature in self.features
 
     @property
+    def warp(self) -> int | None:
+        """The lanes that are always in step and exchange registers; None: all of a block."""
+        return WARP if self.kind == "cuda" else None
+
+    @property
     def runs_here(self) -> bool:
         """Whether code for this target runs on this machine."""
+        if self.kind == "cuda":
+            return runs(self.cpu)
         return self.triple == llvm.get_process_triple() and self.features <= host_features()
 
     @property
@@ -71,8 +87,13 @@ class Target:
 def target(name: str) -> Target:
     """The target of that name; an unknown name raises TargetError, which lists the closest ones."""
     kind, _, processor = name.partition(":")
+    if kind == "cuda":
+        return _gpu(processor)
     if kind != "cpu":
-        raise TargetError(f"unknown target {name!r}: it must be 'cpu' (this machine) or 'cpu:<processor>'")
+        raise TargetError(
+            f"unknown target {name!r}: it must be 'cpu' (this machine), 'cpu:<processor>', 'cuda' (its GPU) or "
+            "'cuda:<architecture>'"
+        )
     triple, host = llvm.get_process_triple(), llvm.get_host_cpu_name()
     if not processor:
         return _build("cpu", triple, host, host_features())
@@ -89,6 +110,17 @@ def target(name: str) -> Target:
         hint = f"did you mean {', '.join(f'cpu:{word}' for word in near)}?" if near else "try 'cpu' or 'cpu:baseline'"
         raise TargetError(f"unknown processor {processor!r}; {hint}")
     return _build(name, triple, cpu, named_features(cpu, triple))
+
+
+def _gpu(architecture: str) -> Target:
+    """A GPU by its architecture's name, or the one of this machine."""
+    known = ", ".join(f"cuda:{name}" for name in ARCHITECTURES)
+    found = architecture or present_architecture()
+    if found is None:
+        raise TargetError(f"there is no GPU here that we compile for; to compile for one elsewhere, name it: {known}")
+    if found not in ARCHITECTURES:
+        raise TargetError(f"unknown GPU {found!r}; there are {known}")
+    return Target("cuda", f"cuda:{found}", "nvptx64-nvidia-cuda", found, ARCHITECTURES[found].features, GPU_LANES)
 
 
 def _triple(arm: bool) -> str:

@@ -17,9 +17,12 @@ from .ir import (
     KINDS,
     Apply,
     Atom,
+    Barrier,
     Block,
     Carried,
+    Commit,
     Constant,
+    CopyAsync,
     Exchange,
     Fail,
     Fence,
@@ -35,6 +38,7 @@ from .ir import (
     PickBytes,
     Prefetch,
     Read,
+    ReadMatrix,
     Reg,
     SharedAddress,
     Show,
@@ -43,6 +47,7 @@ from .ir import (
     Statement,
     Type,
     Vote,
+    WaitCopies,
     While,
     Write,
 )  # fmt: skip
@@ -72,6 +77,7 @@ class Builder:
         self.byte_table_bits = byte_table_bits
         self._bodies: list[list[Statement]] = [[]]
         self._seen: list[dict[Hashable, Reg]] = [{}]
+        self._collected: list[dict[Atom, tuple[Reg, ...]]] = [{}]
         self._known: dict[Reg, Known] = {}
         self._ones: dict[Reg, int] = {}
 
@@ -218,6 +224,17 @@ class Builder:
     def atom(self, name: str, type: Type, *operands: Reg) -> Reg:
         return self._pure(Atom(name, operands), type, all(o.uniform for o in operands))
 
+    def collective(self, name: str, type: Type, count: int, *operands: Reg) -> tuple[Reg, ...]:
+        """The `count` results of a collective atom."""
+        op = Atom(name, operands)
+        for seen in reversed(self._collected):
+            if op in seen:
+                return seen[op]
+        results = tuple(Reg(type, False) for _ in range(count))
+        self._collected[-1][op] = results
+        self._bodies[-1].append(Let(results, op))
+        return results
+
     # Operations with effects
 
     def read(self, op: Read) -> tuple[Reg, ...]:
@@ -227,7 +244,12 @@ class Builder:
         self._bodies[-1].append(Let(results, op))
         return results
 
-    def effect(self, op: Write | Prefetch | Fence | Fail | Show) -> None:
+    def read_matrix(self, op: ReadMatrix) -> tuple[Reg, ...]:
+        results = tuple(Reg("i32", False) for _ in range(op.count))
+        self._bodies[-1].append(Let(results, op))
+        return results
+
+    def effect(self, op: Write | Prefetch | CopyAsync | Commit | WaitCopies | Barrier | Fence | Fail | Show) -> None:
         self._bodies[-1].append(Let((), op))
 
     def exchange(self, op: Exchange) -> Reg:
@@ -241,11 +263,13 @@ class Builder:
     def _scope(self) -> Iterator[list[Statement]]:
         self._bodies.append([])
         self._seen.append({})
+        self._collected.append({})
         try:
             yield self._bodies[-1]
         finally:
             self._bodies.pop()
             self._seen.pop()
+            self._collected.pop()
 
     def _carry(self, before: Sequence[Reg], uniform: Sequence[bool]) -> tuple[list[Reg], list[Reg], list[Reg]]:
         enter = [x if u else self.varying(x) for x, u in zip(before, uniform, strict=True)]

@@ -1,8 +1,8 @@
 """The lane IR: what one lane of a block executes, on 32-bit words, f32, 64-bit addresses and predicates.
 
-A lane is a CUDA thread, or one 32-bit element of a CPU's vector registers.  All lanes of a block run in lock step:
-loops and branches are uniform.  A register is `uniform` when every lane is known to hold the same value; it is then
-held once (a scalar register on a CPU).
+A lane is a CUDA thread, or one 32-bit element of a CPU's vector registers.  Loops and branches are uniform.  On a CPU
+all lanes of a block run in lock step; on a GPU those of a warp (32) do, and a `Barrier` orders the others.  A register
+is `uniform` when every lane is known to hold the same value; a CPU holds it once, in a scalar register.
 
 The operations are closed: `Apply` names a row of `KINDS` (arithmetic, one result, no effect); every other operation
 is a dataclass of its own below.  Each has a NumPy meaning in `simulate.py`, and the printers know nothing else.
@@ -213,10 +213,60 @@ class PickBytes:
 
 @dataclass(frozen=True)
 class Atom:
-    """A hardware instruction, by its row in `atoms.py` (its NumPy meaning, its targets and its cost stand there)."""
+    """A hardware instruction, by its row in `atoms.py` (its NumPy meaning, its targets and its cost stand there).
+
+    One with several results is collective: the 32 lanes of a warp give and take each other's operands.
+    """
 
     name: str
     operands: tuple[Reg, ...]
+
+
+@dataclass(frozen=True)
+class ReadMatrix:
+    """`count` (1, 2 or 4) matrices of 8 rows of 16 bytes each from shared memory, an i32 of each for every lane.
+
+    In each warp, lane 8i + r has the address base + offset, a multiple of 16, of row r of matrix i.  Lane l gets the
+    l % 4th word of row l // 4; transposed, with 16-bit elements, those of rows 2 (l % 4) and the next in column l // 4.
+    """
+
+    base: Reg
+    offset: Reg
+    count: int
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class CopyAsync:
+    """Starts to copy `size` (4, 8 or 16) bytes per lane from global memory, base + offset, to shared memory, to + at.
+
+    Both are multiples of `size`.  From lanes whose `mask` is 0 zeros are copied.  What is written may be read by the
+    lane itself after a `WaitCopies` that covers the copy, and by other lanes after a `Barrier` after that.
+    """
+
+    base: Reg
+    offset: Reg
+    to: Reg
+    at: Reg
+    size: int
+    mask: Reg | None = None
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Closes the group of the copies that each lane started since the last one."""
+
+
+@dataclass(frozen=True)
+class WaitCopies:
+    """Each lane waits until at most `pending` of its groups of copies are under way."""
+
+    pending: int
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """All lanes of the block have come here; what any of them did to shared memory before, all see after it."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +284,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Fence:
-    """Stores before it are seen by other blocks before stores after it; shared memory is in step between lanes."""
+    """A barrier, after which other blocks see no store unless they see all that this block stored before it."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +306,8 @@ class Show:
 
 Operation = (
     Apply | Constant | Slot | FloatSlot | Block | SharedAddress | Read | Write | Prefetch | Shuffle | First | Vote
-    | Lookup | LookupBytes | PickBytes | Atom | Exchange | Fence | Fail | Show
+    | Lookup | LookupBytes | PickBytes | Atom | ReadMatrix | CopyAsync | Commit | WaitCopies | Barrier | Exchange
+    | Fence | Fail | Show
 )  # fmt: skip
 
 

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from .ir import (
     Apply,
     Atom,
+    Barrier,
     Block,
+    Commit,
     Constant,
+    CopyAsync,
     Exchange,
     Fail,
     Fence,
@@ -41,6 +44,7 @@ from .ir import (
     Slot,
     Statement,
     Vote,
+    WaitCopies,
     While,
     Write,
 )
@@ -201,8 +205,13 @@ class _Machine:
                 return self.read(op)
             case Write():
                 self.write(op)
-            case Prefetch() | Fence():
+            case Prefetch() | Fence() | Barrier() | Commit() | WaitCopies():
                 pass  # hints and order: blocks run one after another here
+            case CopyAsync():
+                words = self.read(Read(op.base, op.offset, 32, op.size // 4, op.mask, op.size))
+                address = np.broadcast_to(self.get(op.to) + self.get(op.at).astype(np.int64), (self.lanes,))
+                data = np.stack([np.broadcast_to(w, (self.lanes,)) for w in words], axis=1).view(np.uint8)
+                self.spaces.write(address, np.ascontiguousarray(data), op.size, "shared")
             case Fail():
                 if self.integer(op.condition) and not self.failure:
                     self.failure = op.code

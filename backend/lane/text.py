@@ -15,8 +15,11 @@ from typing import assert_never
 from .ir import (
     Apply,
     Atom,
+    Barrier,
     Block,
+    Commit,
     Constant,
+    CopyAsync,
     Exchange,
     Fail,
     Fence,
@@ -32,6 +35,7 @@ from .ir import (
     PickBytes,
     Prefetch,
     Read,
+    ReadMatrix,
     Reg,
     SharedAddress,
     Show,
@@ -39,6 +43,7 @@ from .ir import (
     Slot,
     Statement,
     Vote,
+    WaitCopies,
     While,
     Write,
 )
@@ -150,6 +155,19 @@ class Printer:
                 return f"pick bytes {_numbers(op.order)} of {self.name(op.x)}, {self.name(op.y)}"
             case Atom():
                 return f"atom {op.name} {self.names(op.operands)}"
+            case ReadMatrix():
+                turned = ".transposed" if op.transposed else ""
+                return f"read matrix{turned} x{op.count} {self.name(op.base)} + {self.name(op.offset)}"
+            case CopyAsync():
+                mask = f" mask {self.name(op.mask)}" if op.mask is not None else ""
+                places = f"{self.name(op.base)} + {self.name(op.offset)} to {self.name(op.to)} + {self.name(op.at)}"
+                return f"copy.{op.size} {places}{mask}"
+            case Commit():
+                return "commit"
+            case WaitCopies():
+                return f"wait {op.pending}"
+            case Barrier():
+                return "barrier"
             case Fence():
                 return "fence"
             case Fail():

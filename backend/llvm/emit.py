@@ -12,8 +12,11 @@ from typing import assert_never
 from ..lane.ir import (
     Apply,
     Atom,
+    Barrier,
     Block,
+    Commit,
     Constant,
+    CopyAsync,
     Exchange,
     Fail,
     Fence,
@@ -29,6 +32,7 @@ from ..lane.ir import (
     PickBytes,
     Prefetch,
     Read,
+    ReadMatrix,
     Reg,
     SharedAddress,
     Show,
@@ -36,6 +40,7 @@ from ..lane.ir import (
     Slot,
     Statement,
     Vote,
+    WaitCopies,
     While,
     Write,
 )  # fmt: skip
@@ -43,7 +48,7 @@ from ..target import Target
 from .arithmetic import apply_kind
 from .atoms import emit_atom
 from .code import Code, Operand, vector_type
-from .memory import exchange, prefetch, read, write
+from .memory import copy, exchange, prefetch, read, write
 from .shuffle import has_byte_shuffle, move_byte, pick, pick_bytes, shift_bytes
 from .tables import lookup, lookup_bytes
 from .values import ELEMENTS, Values, byte_shift, middle_byte
@@ -235,6 +240,12 @@ class _Emitter:
                 prefetch(values, op)
             case Fence():
                 code.do("fence acq_rel")
+            case Barrier() | Commit() | WaitCopies():
+                pass  # lanes run in lock step, and copies are done at once
+            case CopyAsync():
+                copy(values, op)
+            case ReadMatrix():
+                raise AssertionError("warps of GPUs read matrices; nothing is lowered to that for a CPU")
             case Fail():
                 self.fail(op)
             case Show():

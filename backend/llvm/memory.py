@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import gcd
 
-from ..lane.ir import Exchange, Prefetch, Read, Reg, Write
+from ..lane.ir import CopyAsync, Exchange, Prefetch, Read, Reg, Write
 from .code import Code, Operand, splat
 from .shuffle import pick
 from .values import Values
 from .windows import Linear, Window, linear, windows
 
-__all__ = ["exchange", "prefetch", "read", "write"]
+__all__ = ["copy", "exchange", "prefetch", "read", "write"]
 
 
 def read(values: Values, op: Read, results: Sequence[Reg]) -> None:
@@ -156,6 +156,13 @@ def _store_window(
         code.masked_store(value, pointer, owned, align)
     else:
         code.store(value, pointer, align)
+
+
+def copy(values: Values, op: CopyAsync) -> None:
+    """A copy that is done at once."""
+    words = tuple(Reg("i32", False) for _ in range(op.size // 4))
+    read(values, Read(op.base, op.offset, 32, len(words), op.mask, op.size), words)
+    write(values, Write(op.to, op.at, 32, words, None, op.size, "shared"))
 
 
 def prefetch(values: Values, op: Prefetch) -> None:

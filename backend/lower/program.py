@@ -39,8 +39,9 @@ from ...vm.ops import (
     Wait,
     Where,
 )  # fmt: skip
+from ..lane import ir as lane
 from ..lane.build import Builder
-from ..lane.ir import Exchange, Fail, Fence, Function, Reg, Show
+from ..lane.ir import Exchange, Fail, Fence, Function, Reg, Show, WaitCopies
 from ..target import Target
 from .access import Window
 from .arithmetic import aligned, lower_binary, lower_unary, lower_where
@@ -123,8 +124,13 @@ def lower_op(c: Context, result: Binding | None, op: Instruction) -> None:
             lower_store(c, op)
         case CopyAsync():
             lower_copy(c, op)
-        case Commit() | Wait() | Barrier():
-            c.b.effect(Fence())
+        case Commit():
+            c.b.effect(lane.Commit())
+        case Wait():
+            c.b.effect(WaitCopies(op.pending))
+            c.b.effect(lane.Barrier())  # what other lanes copied may be read, too
+        case Barrier():
+            c.b.effect(lane.Barrier())
         case Lock():
             _lock(c, op)
         case Release():
@@ -258,11 +264,11 @@ def _print(c: Context, op: Print) -> None:
     c.b.effect(Show(f"{op.label} {tile.type} ="))
     seen: dict[tuple[int, ...], tuple[int, int]] = {}
     for register in range(where.shape[1]):
-        for lane in range(c.lanes):
-            seen.setdefault(tuple(where[lane, register].tolist()), (register, lane))
+        for holder in range(c.lanes):
+            seen.setdefault(tuple(where[holder, register].tolist()), (register, holder))
     values = tile.values(c.b)
-    for at, (register, lane) in sorted(seen.items()):
-        c.b.effect(Show(f"  {list(at)} ", values[register], lane))
+    for at, (register, holder) in sorted(seen.items()):
+        c.b.effect(Show(f"  {list(at)} ", values[register], holder))
 
 
 # Control flow

@@ -1,0 +1,50 @@
+"""The GPUs that code is compiled for, by NVIDIA's names, and what each of them has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ARCHITECTURES", "WARP", "Architecture", "oldest_first"]
+
+WARP = 32
+"""Lanes that run in step."""
+
+_AMPERE = frozenset({"cp_async", "ldmatrix", "mma_f16", "mma_bf16", "mma_s8", "bf16x2"})
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Facts from the compute capabilities of the CUDA C++ Programming Guide.
+
+    name              as NVRTC takes it; "a": its code runs on this one only
+    capability        major, minor
+    features          instruction sets that selection asks for
+    shared_bytes      the most shared memory of one block
+    """
+
+    name: str
+    capability: tuple[int, int]
+    features: frozenset[str]
+    shared_bytes: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether no other GPU runs its code, rather than those of the same major and a later minor capability."""
+        return self.name.endswith("a")
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    a.name: a
+    for a in (
+        Architecture("sm_80", (8, 0), _AMPERE, 163 << 10),
+        Architecture("sm_86", (8, 6), _AMPERE, 99 << 10),
+        Architecture("sm_89", (8, 9), _AMPERE | {"fp8"}, 99 << 10),
+        Architecture("sm_90a", (9, 0), _AMPERE | {"fp8", "tma", "wgmma"}, 227 << 10),
+        Architecture("sm_100a", (10, 0), _AMPERE | {"fp8", "tma"}, 227 << 10),
+        Architecture("sm_120a", (12, 0), _AMPERE | {"fp8", "tma"}, 99 << 10),
+    )
+}
+
+
+def oldest_first() -> list[Architecture]:
+    return sorted(ARCHITECTURES.values(), key=lambda a: a.capability)

@@ -1,0 +1,1 @@
+"""Hardware instructions of NVIDIA's GPUs that the lane IR names, as a table."""

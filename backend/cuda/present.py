@@ -1,0 +1,46 @@
+"""Which GPU is here, asked of the driver itself: nothing else may be asked on a machine without one."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+from .architectures import ARCHITECTURES, oldest_first
+
+__all__ = ["present_architecture", "runs"]
+
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+
+
+@functools.cache
+def capability() -> tuple[int, int] | None:
+    """The compute capability of the first GPU; None where there is no driver, or it finds no GPU."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, value = ctypes.c_int(), ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    found = []
+    for attribute in (_MAJOR, _MINOR):
+        if driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device):
+            return None
+        found.append(value.value)
+    return found[0], found[1]
+
+
+def present_architecture() -> str | None:
+    """The best architecture that the GPU here runs code for; None without a GPU, or with one older than all."""
+    names = [a.name for a in oldest_first() if runs(a.name)]
+    return names[-1] if names else None
+
+
+def runs(name: str) -> bool:
+    """Whether the GPU here runs code for the architecture of that name."""
+    here, wanted = capability(), ARCHITECTURES[name]
+    if here is None:
+        return False
+    if wanted.exact:
+        return here == wanted.capability
+    return here[0] == wanted.capability[0] and here[1] >= wanted.capability[1]
