@@ -32,6 +32,12 @@ class Architecture:
         """Whether no other GPU runs its code, rather than those of the same major and a later minor capability."""
         return self.name.endswith("a")
 
+    def runs_on(self, capability: tuple[int, int]) -> bool:
+        """Whether a GPU of that compute capability runs its code."""
+        if self.exact:
+            return capability == self.capability
+        return capability[0] == self.capability[0] and capability[1] >= self.capability[1]
+
 
 ARCHITECTURES: dict[str, Architecture] = {
     a.name: a

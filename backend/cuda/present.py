@@ -38,9 +38,5 @@ def present_architecture() -> str | None:
 
 def runs(name: str) -> bool:
     """Whether the GPU here runs code for the architecture of that name."""
-    here, wanted = capability(), ARCHITECTURES[name]
-    if here is None:
-        return False
-    if wanted.exact:
-        return here == wanted.capability
-    return here[0] == wanted.capability[0] and here[1] >= wanted.capability[1]
+    here = capability()
+    return here is not None and ARCHITECTURES[name].runs_on(here)
