@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...vm.dtypes import Bool, DType
-from ...vm.expr import Expr, ceildiv, const, lt, modular
+from ...vm.expr import Expr, ceildiv, const, modular
 from ...vm.ir import Array, Memory, TileType, Value
 from ...vm.layout.relation import Layout
 from ...vm.layout.spread import distribute
@@ -15,6 +15,7 @@ from .access import Window, element_bits, owners, promised, read_fields, write_f
 from .context import Context
 from .convert import in_order
 from .decode import decode
+from .stored import load_stored, store_stored
 from .swar import dense, insert
 from .tile import Later, Packed, Tile, coordinates
 from .unsupported import UnsupportedAccess
@@ -34,7 +35,7 @@ def lower_load(c: Context, result: Value, op: Load) -> None:
     kind = result.type
     assert kind.layout is not None
     if isinstance(op.source, Array) and op.source.storage is not None:
-        c.tiles[result] = _load_tiles(c, op.source, op.at, kind, _code_of(kind.dtype, op.other))
+        c.tiles[result] = load_stored(c, op, kind, _code_of(kind.dtype, op.other))
         return
     window = _window(c, op.source, op.at, op.shape, kind.layout)
     other = _code_of(kind.dtype, op.other)
@@ -58,55 +59,6 @@ def from_fields(c: Context, kind: TileType, fields: list[Reg], each: int, bits: 
     if isinstance(kind.dtype, Bool) or kind.dtype.bits == 32:
         return Tile(kind, tuple(decode(c.b, kind.dtype, f) for f in fields) if pack == 1 else packed.values(c.b))
     return packed
-
-
-def _load_tiles(c: Context, array: Array, at: tuple[Expr, ...], kind: TileType, other: int) -> Tile:
-    """Whole storage tiles, in which every lane's words are its own: nothing to assemble, and a guard for each tile."""
-    storage = array.storage
-    assert storage is not None
-    words: list[Reg] = []
-    places = []
-    place = storage.packing.place(storage.regs)
-    absent = insert(c.b, [c.b.i32(other)] * storage.regs, place, storage.words_per_lane)
-    for base, inside in tile_addresses(c, array, at, kind.shape):
-        places.append(place + 32 * len(words))
-        lane = np.arange(c.lanes, dtype=np.int64) % storage.lanes * storage.vector * 4
-        for first in range(0, storage.words_per_lane, storage.vector):
-            start = c.b.apply("add", base, c.b.i64(first * storage.lanes * 4))
-            found = c.b.read(Read(start, c.b.i32(lane), 32, storage.vector, inside, promised(array)))
-            if inside is not None and other:
-                stand = absent[first : first + storage.vector]
-                found = tuple(c.b.apply("select", inside, x, y) for x, y in zip(found, stand, strict=True))
-            words += found
-    return Tile(kind, Packed(tuple(words), np.concatenate(places)))
-
-
-def tile_addresses(
-    c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, ...]
-) -> list[tuple[Reg, Reg | None]]:
-    """Each storage tile that the access covers, dimension 0 fastest: its address, and whether it is there at all.
-
-    The second is None where that is proven; where it does not hold, the access reaches past the last storage tile.
-    """
-    storage = array.storage
-    assert storage is not None
-    extents = (*storage.tile_shape, *[1] * (len(shape) - len(storage.tile_shape)))
-    counts = [n // t for n, t in zip(shape, extents, strict=True)]
-    out = []
-    for flat in range(int(np.prod(counts))):
-        linear, pitch = const(0), const(1)  # type: Expr, Expr
-        rest = flat
-        inside: Reg | None = None
-        for a, t, n, size in zip(at, extents, counts, array.shape, strict=True):
-            start = a + rest % n * t
-            if not c.proves_inside(start, 1, size):
-                here = c.condition(lt(start, size))
-                inside = here if inside is None else c.b.apply("and", inside, here)
-            linear = linear + (a // t + rest % n) * pitch
-            pitch = pitch * ceildiv(size, t)
-            rest //= n
-        out.append((c.b.apply("add", c.address(array), c.index(linear * storage.tile_bytes)), inside))
-    return out
 
 
 def _aligned_bits(window: Window, bits: int, run: int, unit: int) -> bool:
@@ -202,7 +154,7 @@ def lower_store(c: Context, op: Store) -> None:
     tile = in_order(c, op, op.value)
     kind = tile.type
     if isinstance(op.target, Array) and op.target.storage is not None:
-        _store_tiles(c, op.target, op.at, tile)
+        store_stored(c, op.target, op.at, tile)
         return
     window = _window(c, op.target, op.at, kind.shape, tile.layout)
     bits = element_bits(op.target)
@@ -247,25 +199,6 @@ def _store_narrow(c: Context, window: Window, tile: Tile, bits: int) -> None:
             mask = own if mask is None else c.b.apply("and", mask, own)
         assert len(fields) == per
         c.b.effect(Write(base, offset, unit, tuple(fields), mask, 1))
-
-
-def _store_tiles(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> None:
-    storage = array.storage
-    assert storage is not None
-    codes = [tile.code(c.b, r) for r in range(tile.registers)]
-    places = storage.packing.place(storage.regs)
-    lanes = np.arange(c.lanes, dtype=np.int64)
-    lane = lanes % storage.lanes * storage.vector * 4
-    own = (lanes < storage.lanes).astype(np.int64)  # the others hold copies
-    mine = None if own.all() else c.b.constant("i1", own)
-    for index, (base, inside) in enumerate(tile_addresses(c, array, at, tile.type.shape)):
-        mask = inside if mine is None else mine if inside is None else c.b.apply("and", mine, inside)
-        held = codes[index * storage.regs : (index + 1) * storage.regs]
-        words = insert(c.b, held, places, storage.words_per_lane)
-        for first in range(0, len(words), storage.vector):
-            start = c.b.apply("add", base, c.b.i64(first * storage.lanes * 4))
-            values = tuple(words[first : first + storage.vector])
-            c.b.effect(Write(start, c.b.i32(lane), 32, values, mask, promised(array)))
 
 
 def lower_copy(c: Context, op: CopyAsync) -> None:

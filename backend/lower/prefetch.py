@@ -12,11 +12,12 @@ import numpy as np
 
 from ...vm.expr import Expr, Var, const, substitute, variables
 from ...vm.ir import Array, For, If, Let, While, walk
+from ...vm.layout.spread import cover, repeat
 from ...vm.ops import CopyAsync, Load
 from ..lane.ir import Prefetch
 from .access import Window, element_bits
 from .context import Context
-from .memory import tile_addresses
+from .stored import places
 
 LINE = 64
 """Bytes of a cache line."""
@@ -59,8 +60,9 @@ def _prefetch(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, 
     """Hints for every line of a tile, in memory order, up to `MOST`."""
     b = c.b
     if array.storage is not None:
-        size = array.storage.tile_bytes
-        places = [(base, byte) for base, _ in tile_addresses(c, array, at, shape) for byte in range(0, size, LINE)]
+        size, layout = array.storage.tile_bytes, cover(repeat(array.storage.tile, shape, c.lanes), c.lanes)
+        found = places(c, array, at, layout, len(shape))
+        hints = [(place.base, byte) for place in found for byte in range(0, size, LINE)]
     else:
         bits = element_bits(array)
         window = Window(c, array, at, shape, np.zeros((c.lanes, 1, len(shape)), np.int64))
@@ -72,6 +74,6 @@ def _prefetch(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, 
             for start, step, pitch in zip(at, (*row, 0), window.pitches, strict=True):
                 linear = linear + (start + int(step)) * pitch
             starts.append(b.apply("add", c.address(array), c.index(linear * bits // 8)))
-        places = [(start, step) for start in starts for step in steps]
-    for base, byte in places[:MOST]:
+        hints = [(start, step) for start in starts for step in steps]
+    for base, byte in hints[:MOST]:
         b.effect(Prefetch(base, b.i32(byte)))

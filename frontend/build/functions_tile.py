@@ -147,7 +147,7 @@ def tiled(a: Arguments) -> Entity:
         if not all(isinstance(e, Const) for e in items):
             raise Mistake(f"{a.what('planes')} must be integers", "for example planes=[2, 1]", a.where("planes"))
         planes = tuple(e.value for e in items if isinstance(e, Const))
-    return Storage(layout, a.constant("container", 32), planes, a.constant("vector", 1))
+    return Storage(layout, a.constant("container", 32), planes, a.constant("unit", 0), a.constant("vector", 1))
 
 
 def codebook(a: Arguments) -> Entity:

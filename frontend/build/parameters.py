@@ -175,7 +175,8 @@ def _public(value: Entity) -> ParameterValue:
         return value.value
     if isinstance(value, Storage):
         planes = "" if value.planes is None else f", planes={value.planes}"
-        return f'tiled("{value.tile}", container={value.container}{planes}, vector={value.vector})'
+        unit = f", unit={value.unit}" if value.unit else ""
+        return f'tiled("{value.tile}", container={value.container}{planes}{unit}, vector={value.vector})'
     assert isinstance(value, (int, float, str, *DTYPES, Layout, Tiled)), "choices are of these kinds"
     return value
 

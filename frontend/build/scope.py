@@ -27,12 +27,13 @@ class Storage:
     tile: Layout
     container: int = 32
     planes: tuple[int, ...] | None = None
+    unit: int = 0
     vector: int = 1
 
     def of(self, kind: DType) -> Tiled:
         """The storage of elements of this dtype."""
         planes = default_planes(kind.bits) if self.planes is None else self.planes
-        return Tiled(self.tile, Packing(kind.bits, self.container, planes), self.vector)
+        return Tiled(self.tile, Packing(kind.bits, self.container, planes, self.unit), self.vector)
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def _storage_facts(store: Tiled) -> dict[str, object]:
     return {
         "element bits": store.packing.bits,
         "container bits": store.packing.container,
+        "unit bits": store.packing.unit or store.packing.container,
         "planes": list(store.packing.planes),
         "vector words": store.vector,
         "words per lane": store.words_per_lane,

@@ -43,14 +43,17 @@ class Packing:
     """How the elements in a lane's registers (`bits` wide, 1 to 32) fill that lane's words.
 
     `planes` are widths from the lowest bits of the element upwards; each plane has its own words, one plane's after the
-    other's. `container` is the width (8, 16 or 32) of the slots that neighbouring registers go to: a plane of width p
-    puts register r into slot r % S of a word (S = 32 / container), into field (r / S) % (container / p) of the slot.
-    With no planes the elements follow each other without gaps, and the container is 32.
+    other's. `container` is the width (8, 16 or 32) of the slots that neighbouring registers go to, and `unit` that of
+    the parts of a slot that the registers after these go to (0: there is one, the slot). A plane of width p puts
+    register r into slot r % S of a word (S = 32 / container), into unit (r / S) % U of the slot (U = container / unit),
+    into field (r / S / U) % (unit / p) of the unit. With no planes the elements follow each other without gaps, and the
+    container is 32.
     """
 
     bits: int
     container: int
     planes: tuple[int, ...]
+    unit: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= WORD:
@@ -63,8 +66,13 @@ class Packing:
             raise StorageError(f"the width of a plane is a power of two up to {WORD}; {self.planes} has another")
         if self.planes and sum(self.planes) != self.bits:
             raise StorageError(f"the planes {self.planes} hold {sum(self.planes)} bits, the element has {self.bits}")
-        if any(p > self.container for p in self.planes):
-            raise StorageError(f"a plane of {self.planes} is wider than the container of {self.container} bits")
+        if self.unit not in (0, 1, 2, 4, 8, 16) or self.unit > self.container or (self.unit and not self.planes):
+            raise StorageError(
+                f"a unit of planes is a power of two up to the container of {self.container} bits, not {self.unit}"
+            )
+        if any(p > (self.unit or self.container) for p in self.planes):
+            what = f"unit of {self.unit}" if self.unit else f"container of {self.container}"
+            raise StorageError(f"a plane of {self.planes} is wider than the {what} bits")
 
     @staticmethod
     def dense(bits: int) -> Packing:
@@ -88,12 +96,14 @@ class Packing:
         """
         if not self.planes:
             return Layout((Digit.make(regs, {"reg": 1, "mem": self.bits}), Digit.make(self.bits, {"bit": 1, "mem": 1})))
-        width, slots, fields = self.planes[plane], WORD // self.container, self.container // self.planes[plane]
+        width, slots, unit = self.planes[plane], WORD // self.container, self.unit or self.container
+        units, fields = self.container // unit, unit // width
         return Layout(
             (
                 Digit.make(slots, {"reg": 1, "mem": self.container}),
-                Digit.make(fields, {"reg": slots, "mem": width}),
-                Digit.make(self.words(plane, regs), {"reg": slots * fields, "mem": WORD}),
+                Digit.make(units, {"reg": slots, "mem": unit}),
+                Digit.make(fields, {"reg": slots * units, "mem": width}),
+                Digit.make(self.words(plane, regs), {"reg": slots * units * fields, "mem": WORD}),
                 Digit.make(width, {"bit": 1, "mem": 1}),
             )
         )

@@ -93,7 +93,15 @@ def same_lanes(a: Layout, b: Layout) -> bool:
     return a.forget("reg") == b.forget("reg")
 
 
-def repeat(tile: Layout, shape: tuple[int, ...]) -> Layout:
-    """A tile of `shape` made of copies of `tile`, each in its own registers; dimension 0 of the copies runs fastest."""
+def repeat(tile: Layout, shape: tuple[int, ...], lanes: int) -> Layout:
+    """A tile of `shape` made of copies of `tile`.
+
+    Where the block has more lanes than `tile` names, neighbouring copies along the last dimension go to them, then
+    those along the dimensions before it; the rest are in registers of their own, dimension 0 fastest.
+    """
     counts = [n // t for n, t in zip(shape, tile.shape, strict=True)]
-    return column_local(*counts) * tile
+    across, left = [1] * len(counts), lanes // gcd(lanes, tile.size("lane"))
+    for dim in reversed(range(len(counts))):
+        across[dim] = gcd(counts[dim], left)
+        left //= across[dim]
+    return spatial(*across) * column_local(*(n // a for n, a in zip(counts, across, strict=True))) * tile

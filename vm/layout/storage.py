@@ -121,8 +121,9 @@ class Tiled:
         return np.ascontiguousarray(moved[tuple(slice(n) for n in shape)])
 
     def __str__(self) -> str:
-        planes = self.packing.planes
-        return f'tiled("{spell(self.tile)}", container={self.packing.container}, planes={planes}, vector={self.vector})'
+        p = self.packing
+        unit = f", unit={p.unit}" if p.unit else ""
+        return f'tiled("{spell(self.tile)}", container={p.container}, planes={p.planes}{unit}, vector={self.vector})'
 
     def _extents(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) < len(self.tile_shape):

@@ -50,7 +50,7 @@ def storage(text: str, bits: int) -> Tiled:
     """
     text = text.strip()
     call = _expression(text)
-    known = ("container", "planes", "vector")
+    known = ("container", "planes", "unit", "vector")
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "tiled"):
         raise _wrong(text, call, 'storage is written tiled("<layout>", container=.., planes=(..), vector=..)')
     if len(call.args) != 1:
@@ -63,8 +63,9 @@ def storage(text: str, bits: int) -> Tiled:
     tile = layout(ast.literal_eval(first)) if quoted else _layout(first, text)
     container = _integer(given["container"], text) if "container" in given else 32
     planes = _integers(given["planes"], text) if "planes" in given else default_planes(bits)
+    unit = _integer(given["unit"], text) if "unit" in given else 0
     vector = _integer(given["vector"], text) if "vector" in given else 1
-    return Tiled(tile, Packing(bits, container, planes), vector)
+    return Tiled(tile, Packing(bits, container, planes, unit), vector)
 
 
 def _expression(text: str) -> ast.expr:

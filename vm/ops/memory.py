@@ -47,7 +47,7 @@ class Load(Op):
 
     def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         if isinstance(self.source, Array) and self.source.storage is not None:
-            return LayoutRule(repeat(self.source.storage.tile, self.shape), ())
+            return LayoutRule(repeat(self.source.storage.tile, self.shape, lanes), ())
         if result is None and self.source.dtype.bits < 8:
             result = distribute(self.shape, lanes, word_run(self.source.dtype.bits))
         return LayoutRule(self.layout or result, ())
@@ -80,7 +80,7 @@ class Store(Op):
     def layouts(self, lanes: int, result: Layout | None, operands: tuple[Layout | None, ...]) -> LayoutRule:
         kind = self.value.type
         if isinstance(self.target, Array) and self.target.storage is not None:
-            return LayoutRule(None, (repeat(self.target.storage.tile, kind.shape),))
+            return LayoutRule(None, (repeat(self.target.storage.tile, kind.shape, lanes),))
         if kind.dtype.bits < 8 and isinstance(self.target, Array):  # a lane must own whole bytes
             return LayoutRule(None, (distribute(kind.shape, lanes, word_run(kind.dtype.bits)),))
         return LayoutRule(None, operands)

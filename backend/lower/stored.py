@@ -1,0 +1,128 @@
+"""Loads and stores of arrays that are stored in tiles: whole storage tiles, in which every lane's words are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...vm.expr import Expr, ceildiv, const, lt
+from ...vm.ir import Array, TileType
+from ...vm.layout.relation import Layout
+from ...vm.layout.storage import Tiled
+from ...vm.ops import Load
+from ..lane.ir import Read, Reg, Write
+from .access import promised
+from .context import Context
+from .swar import insert
+from .tile import Packed, Tile, coordinates
+
+__all__ = ["Place", "load_stored", "places", "store_stored"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a lane finds a storage tile: its own words begin at base + offset; a lane reads it only where `inside`."""
+
+    base: Reg
+    offset: Reg
+    inside: Reg | None
+
+
+def places(c: Context, array: Array, at: tuple[Expr, ...], layout: Layout, rank: int) -> Iterator[Place]:
+    """The storage tiles of an access in the order of the registers that they fill; each lane has as many."""
+    storage = array.storage
+    assert storage is not None
+    extents = (*storage.tile_shape, *[1] * (rank - len(storage.tile_shape)))
+    firsts = coordinates(layout, rank, c.lanes)[:, :: storage.regs] // np.array(extents)
+    lane = np.arange(c.lanes, dtype=np.int64) % storage.lanes * storage.vector * 4
+    for number in range(firsts.shape[1]):
+        yield _place(c, array, at, extents, firsts[:, number], lane)
+
+
+def _place(
+    c: Context, array: Array, at: tuple[Expr, ...], extents: tuple[int, ...], tile: NDArray[np.int64],
+    lane: NDArray[np.int64],
+) -> Place:  # fmt: skip
+    """`tile`: [lanes, rank], how many storage tiles each lane's is from the first of the access."""
+    b, storage = c.b, array.storage
+    assert storage is not None
+    linear, pitch = const(0), const(1)  # type: Expr, Expr
+    far: Reg | None = None
+    inside: Reg | None = None
+    for dim, (a, t, size) in enumerate(zip(at, extents, array.shape, strict=True)):
+        first, more = int(tile[0, dim]), tile[:, dim] - tile[0, dim]
+        linear = linear + (a // t + first) * pitch
+        if more.any():
+            step = b.apply("mul", b.i64(more), c.index(pitch * storage.tile_bytes))
+            far = step if far is None else b.apply("add", far, step)
+        if not c.proves_inside(a + int(tile[:, dim].max()) * t, 1, size):
+            here = _inside(c, a + first * t, more * t, size)
+            inside = here if inside is None else b.apply("and", inside, here)
+        pitch = pitch * ceildiv(size, t)
+    base = b.apply("add", c.address(array), c.index(linear * storage.tile_bytes))
+    offset = b.i32(lane) if far is None else b.apply("add", far, b.i64(lane))
+    return Place(base, offset, inside)
+
+
+def _inside(c: Context, start: Expr, more: NDArray[np.int64], size: Expr) -> Reg:
+    if not more.any():
+        return c.condition(lt(start, size))
+    return c.b.apply("slt", c.b.apply("add", c.index(start), c.b.i64(more)), c.index(size))
+
+
+def load_stored(c: Context, op: Load, kind: TileType, other: int) -> Tile:
+    """A tile of packed words: nothing to assemble, and a guard for each storage tile."""
+    array = op.source
+    assert isinstance(array, Array)
+    storage = array.storage
+    assert storage is not None
+    assert kind.layout is not None
+    words: list[Reg] = []
+    found = []
+    place = storage.packing.place(storage.regs)
+    absent = insert(c.b, [c.b.i32(other)] * storage.regs, place, storage.words_per_lane)
+    for where in places(c, array, op.at, kind.layout, len(kind.shape)):
+        found.append(place + 32 * len(words))
+        for first in range(0, storage.words_per_lane, storage.vector):
+            read = _read(c, array, storage, where, first)
+            if where.inside is not None and other:
+                stand = absent[first : first + storage.vector]
+                inside = where.inside
+                read = tuple(c.b.apply("select", inside, x, y) for x, y in zip(read, stand, strict=True))
+            words += read
+    return Tile(kind, Packed(tuple(words), np.concatenate(found)))
+
+
+def _read(c: Context, array: Array, storage: Tiled, where: Place, first: int) -> tuple[Reg, ...]:
+    start = c.b.apply("add", where.base, c.b.i64(first * storage.lanes * 4))
+    return c.b.read(Read(start, where.offset, 32, storage.vector, where.inside, promised(array)))
+
+
+def store_stored(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> None:
+    storage = array.storage
+    assert storage is not None
+    codes = [tile.code(c.b, r) for r in range(tile.registers)]
+    place = storage.packing.place(storage.regs)
+    rank = len(tile.type.shape)
+    own = _owners(c, tile.layout, rank)
+    mine = None if own.all() else c.b.constant("i1", own)
+    for index, where in enumerate(places(c, array, at, tile.layout, rank)):
+        inside = where.inside
+        mask = inside if mine is None else mine if inside is None else c.b.apply("and", mine, inside)
+        held = codes[index * storage.regs : (index + 1) * storage.regs]
+        words = insert(c.b, held, place, storage.words_per_lane)
+        for first in range(0, len(words), storage.vector):
+            start = c.b.apply("add", where.base, c.b.i64(first * storage.lanes * 4))
+            values = tuple(words[first : first + storage.vector])
+            c.b.effect(Write(start, where.offset, 32, values, mask, promised(array)))
+
+
+def _owners(c: Context, layout: Layout, rank: int) -> NDArray[np.int64]:
+    """1 for the first of the lanes that hold the same elements, 0 for the others."""
+    held = coordinates(layout, rank, c.lanes).reshape(c.lanes, -1)
+    first = np.zeros(c.lanes, np.int64)
+    first[np.unique(held, axis=0, return_index=True)[1]] = 1
+    return first
