@@ -44,10 +44,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     for a in (
         Architecture("sm_80", (8, 0), _AMPERE, 163 << 10),
         Architecture("sm_86", (8, 6), _AMPERE, 99 << 10),
-        Architecture("sm_89", (8, 9), _AMPERE | {"fp8"}, 99 << 10),
+        Architecture("sm_89", (8, 9), _AMPERE | {"fp8", "mma_fp8"}, 99 << 10),
         Architecture("sm_90a", (9, 0), _AMPERE | {"fp8", "tma", "wgmma"}, 227 << 10),
         Architecture("sm_100a", (10, 0), _AMPERE | {"fp8", "tma"}, 227 << 10),
-        Architecture("sm_120a", (12, 0), _AMPERE | {"fp8", "tma"}, 99 << 10),
+        Architecture("sm_120a", (12, 0), _AMPERE | {"fp8", "mma_fp8", "tma"}, 99 << 10),
     )
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "MEANINGS", "Lanes", "fma32", "half_to_single", "single_to_half"]
+__all__ = ["DTYPES", "MEANINGS", "Lanes", "fma32", "half_to_single", "odd_sum", "single_to_half"]
 
 Lanes = NDArray[np.generic]
 Ints = NDArray[np.signedinteger]  # int32 or int64
@@ -27,22 +27,23 @@ def unsigned(x: Ints) -> NDArray[np.uint64]:
 
 
 def fma32(x: NDArray[np.float32], y: NDArray[np.float32], z: NDArray[np.float32]) -> NDArray[np.float32]:
-    """x * y + z rounded once.
+    """x * y + z rounded once: the product is exact in f64."""
+    return odd_sum(x.astype(np.float64) * y.astype(np.float64), z.astype(np.float64)).astype(np.float32)
 
-    The product is exact in f64.  The sum is rounded to odd there: the error of the addition is found exactly (Knuth's
-    two-sum), and where it is not 0 the last bit is set, by going one step towards it if need be.  Rounding that to f32
-    equals rounding the exact sum (Boldo and Melquiond, 2008).
+
+def odd_sum(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """x + y rounded to odd, so that rounding it to f32 or less equals rounding the exact sum.
+
+    The error of the addition is found exactly (Knuth's two-sum), and where it is not 0 the last bit is set, by going
+    one step towards it if need be (Boldo and Melquiond, 2008).
     """
-    product = x.astype(np.float64) * y.astype(np.float64)
-    addend = z.astype(np.float64)
-    total = np.atleast_1d(np.asarray(product + addend))
-    part = total - product
-    lost = (product - (total - part)) + (addend - part)
+    total = np.atleast_1d(np.asarray(x + y))
+    part = total - x
+    lost = (x - (total - part)) + (y - part)
     bits = total.view(np.int64)
     inexact = (lost < 0) | (lost > 0)
     step = np.where((lost > 0) == (total > 0), 1, -1)
-    bits = np.where(inexact & (bits & 1 == 0), bits + step, bits)
-    return bits.view(np.float64).astype(np.float32)
+    return np.where(inexact & (bits & 1 == 0), bits + step, bits).view(np.float64)
 
 
 def _divide(x: Ints, y: Ints, remainder: bool, signed: bool) -> Ints:
