@@ -22,6 +22,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+from ..build_error import BuildError
 from ..exclusive import exclusive
 from ..target import Target
 from .features import start_llvm
@@ -30,10 +31,6 @@ __all__ = ["BuildError", "Library", "assemble", "assembly", "load"]
 
 _names = itertools.count()
 _RAISE = "TVMFFIErrorSetRaisedFromCStr"
-
-
-class BuildError(RuntimeError):
-    """IR text that LLVM does not accept, or an object that does not load: our mistake, not the user's."""
 
 
 class Library:
