@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ...vm.dtypes import Int
 from ...vm.ir import Value
 from ...vm.ops import Dot
+from ..atoms import has_instruction, select_row
 from ..lane.ir import Reg
-from ..llvm.atoms import has_instruction, select_row
 from .context import Context
 from .tile import Later, Tile, coordinates, matching
 

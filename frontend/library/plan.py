@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Literal
 
-from ...backend.llvm.atoms import has_instruction
+from ...backend.atoms import has_instruction
 from ...backend.llvm.feature_names import is_arm
 from ...backend.llvm.pool import threads
 from ...backend.target import Target
