@@ -73,8 +73,10 @@ class Target:
     @property
     def feature_string(self) -> str:
         """Instruction sets as LLVM's target machine takes them: those present with +, those the name promises and the
-        machine lacks (masked by a hypervisor, say) with -.
+        machine lacks (masked by a hypervisor, say) with -.  Of a GPU, those present.
         """
+        if self.kind == "cuda":
+            return ",".join(sorted(self.features))
         lacking = named_features(self.cpu, self.triple) - self.features
         words = [f"+{name}" for name in sorted(self.features)] + [f"-{name}" for name in sorted(lacking)]
         if self.lanes == 16 and is_x86(self.triple):

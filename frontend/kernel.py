@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.cache import default_cache
+from ..backend.cuda.build import compiler_version, to_ptx
+from ..backend.cuda.sass import disassemble
 from ..backend.exclusive import once
 from ..backend.lane.simulate import simulate as run_lanes
 from ..backend.lane.text import render
@@ -100,12 +102,12 @@ class Kernel:
 
     @once
     def compiled(self) -> Compiled:
-        """The program after every stage up to LLVM IR."""
+        """The program after every stage up to LLVM IR or CUDA C++."""
         return compile_program(self.program, self.target, until="emit")
 
     @once
     def code(self) -> bytes:
-        """The object, from the cache if it is there."""
+        """The object, or the cubin, from the cache if it is there."""
         cache, key = default_cache(), self._key()
         found = cache.get(key)
         if found is None:
@@ -119,6 +121,8 @@ class Kernel:
         parts = [s.text, s.kernel or "", where.triple, where.cpu, where.feature_string, str(where.lanes)]
         parts += [f"{k}={text_of(v)}" for k, v in sorted(self.parameters.items())]
         parts += [f"{k}%{v}" for k, v in sorted(self.multiples.items())]
+        if where.kind == "cuda":
+            parts.append(compiler_version())
         return default_cache().key("kernel", *parts)
 
     @once
@@ -173,20 +177,25 @@ class Kernel:
         return [sizes[name] for name in wanted]
 
     def source(self, stage: str = "tile") -> str:
-        """The kernel as text: "tile" (the language), "lane", "llvm" or "asm"."""
-        match stage:
-            case "tile":
+        """The kernel as text: "tile" (the language), "lane", for a CPU "llvm", "asm", for a GPU "cuda", "ptx", "sass"."""
+        match self.target.kind, stage:
+            case _, "tile":
                 return print_program(self.program)
-            case "lane":
+            case _, "lane":
                 assert self.compiled.function is not None
                 return render(self.compiled.function)
-            case "llvm":
+            case ("cpu", "llvm") | ("cuda", "cuda"):
                 return self.compiled.ir
-            case "asm":
+            case "cpu", "asm":
                 return assembly(self.compiled.ir, self.target)
+            case "cuda", "ptx":
+                return to_ptx(self.compiled.ir, self.target)
+            case "cuda", "sass":
+                return disassemble(self.code)
             case _:
                 pass
-        raise ValueError(f"there is no stage {stage!r}: choose tile, lane, llvm or asm")
+        own = "llvm or asm" if self.target.kind == "cpu" else "cuda, ptx or sass"
+        raise ValueError(f"a kernel for {self.target.name} has no stage {stage!r}: choose tile, lane, {own}")
 
     def report(self) -> dict[str, int | float]:
         """What the code costs, by counting: see `backend/report/__init__.py`."""

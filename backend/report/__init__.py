@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..llvm.build import assembly
 from ..pipeline import Compiled
+from .gpu import gpu_report
 from .instructions import KINDS
 from .loops import Body, Loop, read_body
 from .text import describe
@@ -18,7 +19,7 @@ __all__ = ["describe", "report"]
 
 
 def report(compiled: Compiled, code: bytes) -> dict[str, int | float]:
-    """Figures of a kernel whose object is `code`.
+    """Figures of a kernel whose object is `code`; of a GPU's kernel those of `gpu.gpu_report`.
 
     object_bytes                   machine code and constants
     lanes, shared_memory_bytes     of one block
@@ -37,6 +38,8 @@ def report(compiled: Compiled, code: bytes) -> dict[str, int | float]:
     instructions                   all of them; and under each name of `instructions.KINDS`, those of that kind
     instructions_per_weight, load_per_weight ...   the same for each weight, where there are weights
     """
+    if compiled.target.kind == "cuda":
+        return gpu_report(compiled, code)
     assert compiled.function is not None
     text = assembly(compiled.ir, compiled.target, comments=True)
     body = read_body(text, arm=not compiled.target.triple.startswith("x86"))

@@ -1,4 +1,4 @@
-"""`bitwright compile`: a program to the text of any stage, or to an object file."""
+"""`bitwright compile`: a program to the text of any stage, or to an object file or a cubin."""
 
 from __future__ import annotations
 
@@ -18,12 +18,24 @@ class Emit(StrEnum):
     llvm = "llvm"
     asm = "asm"
     object = "object"
+    cuda = "cuda"
+    ptx = "ptx"
+    sass = "sass"
+    cubin = "cubin"
+
+
+_EVERY = (Emit.tile, Emit.lane)
+_STAGES = {
+    "cpu": (*_EVERY, Emit.llvm, Emit.asm, Emit.object),
+    "cuda": (*_EVERY, Emit.cuda, Emit.ptx, Emit.sass, Emit.cubin),
+}
+"""What is there to write for each kind of target; the last one is machine code, no text."""
 
 
 def compile_command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A program; - is stdin.")],
     kernel: Annotated[str | None, typer.Option("--kernel", help="Which kernel of the file.")] = None,
-    target: Annotated[str, typer.Option("--target", help="cpu (this machine), cpu:baseline, cpu:znver4 ...")] = "cpu",
+    target: Annotated[str, typer.Option("--target", help="cpu (this machine), cpu:znver4, cuda:sm_90a ...")] = "cpu",
     parameter: Annotated[
         list[str] | None,
         typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A compile-time parameter, or a fixed size."),
@@ -37,9 +49,10 @@ def compile_command(
 ) -> None:
     """Compile a kernel, and write a stage of it or say what the code costs.
 
-    The stages are tile (the language), lane (what one lane does), llvm, asm and object. With -o alone an object is
-    written; with neither --emit nor -o the report is printed. The object's one symbol is `bw_entry`, a function of
-    tvm-ffi's calling convention.
+    The stages are tile (the language), lane (what one lane does), and then, for a CPU, llvm, asm and object; for a
+    GPU, which need not be there, cuda (C++), ptx, sass (its machine code) and cubin. With -o alone the object or the
+    cubin is written; with neither --emit nor -o the report is printed. The object's one symbol is `bw_entry`, a
+    function of tvm-ffi's calling convention; the cubin's is `bw_kernel`.
 
     Example: `bitwright compile matmul.bw -p W=u3 --target cpu:znver4 --emit asm -o matmul.s`
     """
@@ -47,12 +60,18 @@ def compile_command(
     from .program import compile_file
 
     made = compile_file(file, kernel, target, parameter or [], divisible or [])
-    stage = Emit.object if emit is None and output is not None else emit
+    stages = _STAGES[made.target.kind]
+    binary = stages[-1]
+    stage = binary if emit is None and output is not None else emit
     if stage is None:
         report = True
-    elif stage is Emit.object:
+    elif stage not in stages:
+        raise CliError(f"{made.target.name} has no {stage.value}: --emit {', '.join(stages)}")
+    elif stage is binary:
         if output is None:
-            raise CliError("an object is no text: say where it goes with -o FILE")
+            raise CliError(
+                f"{'an object' if binary is Emit.object else 'a cubin'} is no text: say where it goes with -o FILE"
+            )
         _write(made.code, output)
     else:
         _write(made.source(stage.value).encode(), output or "-")
