@@ -177,7 +177,7 @@ class Kernel:
         return [sizes[name] for name in wanted]
 
     def source(self, stage: str = "tile") -> str:
-        """The kernel as text: "tile" (the language), "lane", for a CPU "llvm", "asm", for a GPU "cuda", "ptx", "sass"."""
+        """The kernel as text: "tile" (the language), "lane"; on CPUs "llvm", "asm", on GPUs "cuda", "ptx", "sass"."""
         match self.target.kind, stage:
             case _, "tile":
                 return print_program(self.program)
