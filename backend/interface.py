@@ -55,14 +55,14 @@ def written(program: Program) -> set[Array | Shared]:
     return stores | {op.array for op in ops if isinstance(op, Release)}
 
 
-def signature_of(program: Program, failures: tuple[str, ...]) -> Signature:
-    """What a launch of the program takes and checks."""
+def signature_of(program: Program, failures: tuple[str, ...], align: int = 1) -> Signature:
+    """What a launch of the program takes and checks; `align`: the least alignment of any array, in bytes."""
     targets = written(program)
     arguments: list[Argument] = []
     for p in program.parameters:
         match p:
             case Array():
-                arguments.append(_array(p, p in targets))
+                arguments.append(_array(p, p in targets, align))
             case Value():
                 arguments.append(ScalarArgument(p.name, "float"))
             case Var():
@@ -72,9 +72,9 @@ def signature_of(program: Program, failures: tuple[str, ...]) -> Signature:
     return Signature(tuple(arguments), program.sizes, program.grid, program.requirements, explicit, failures)
 
 
-def _array(array: Array, writable: bool) -> ArrayArgument:
+def _array(array: Array, writable: bool, least: int) -> ArrayArgument:
     if is_buffer(array):
-        return ArrayArgument(array.name, ((_UINT, 8),), (), True, buffer_bytes(array), writable, 1)
-    align = max(1, array.dtype.bits // 8)
+        return ArrayArgument(array.name, ((_UINT, 8),), (), True, buffer_bytes(array), writable, least)
+    align = max(least, array.dtype.bits // 8)
     codes = element_codes(array.dtype)
     return ArrayArgument(array.name, codes, array.shape, False, Const(0), writable, align)

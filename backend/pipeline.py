@@ -22,7 +22,7 @@ from .llvm.entry import ENTRY_PRELUDE, emit_entry
 from .lower.layouts import assign_layouts
 from .lower.program import lower
 from .signature import Signature
-from .target import Target
+from .target import GPU_ALIGN, Target
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Compiled:
     @property
     def signature(self) -> Signature:
         assert self.function is not None
-        return signature_of(self.program, self.function.failures)
+        least = GPU_ALIGN if self.target.kind == "cuda" else 1
+        return signature_of(self.program, self.function.failures, least)
 
 
 @dataclass(frozen=True)

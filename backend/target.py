@@ -26,6 +26,9 @@ from .llvm.features import host_features, named_features
 __all__ = ["Target", "TargetError", "target"]
 
 
+GPU_ALIGN = 16
+"""Bytes that the address of every array passed to a GPU is a multiple of: the widest access."""
+
 GPU_LANES = 128
 """Of a block whose program does not say: four warps, one for each part of a multiprocessor."""
 

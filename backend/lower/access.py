@@ -20,6 +20,7 @@ from ...vm.call_arguments import is_buffer
 from ...vm.expr import Expr, const, lift, modular
 from ...vm.ir import Array, Memory
 from ..lane.ir import Read, Reg, Write
+from ..target import GPU_ALIGN
 from .context import Context, storage_bits
 from .index import lower_index
 
@@ -45,11 +46,18 @@ class Window:
         return tuple(lift(n) for n in self.memory.shape)
 
     @cached_property
+    def _allocated(self) -> tuple[Expr, ...]:
+        """As `sizes`, with what is left free at the end of a row."""
+        if isinstance(self.memory, Array):
+            return self.sizes
+        return tuple(const(n) for n in self.context.allocated(self.memory))
+
+    @cached_property
     def pitches(self) -> tuple[Expr, ...]:
         """How many elements apart neighbours along each dimension are."""
         pitch: Expr = const(1)
         out = [pitch]
-        for n in reversed(self.sizes[1:]):
+        for n in reversed(self._allocated[1:]):
             pitch = pitch * n
             out.append(pitch)
         return tuple(reversed(out))
@@ -102,7 +110,7 @@ class Window:
                 offset = far if offset is None else b.apply("add", offset, far)
                 multiple = gcd(multiple, gcd(*known))
         start = modular(linear)
-        align = gcd(size * gcd(*start, multiple, *np.unique(fixed).tolist()), promised(self.memory))
+        align = gcd(size * gcd(*start, multiple, *np.unique(fixed).tolist()), promised(self.context, self.memory))
         base = b.apply("add", self.context.address(self.memory), self.context.index(linear * size))
         constant = fixed * size
         near = b.i32(constant) if abs(constant).max(initial=0) < I32_MAX else b.i64(constant)
@@ -124,10 +132,12 @@ class Window:
         return inside
 
 
-def promised(memory: Memory) -> int:
+def promised(c: Context, memory: Memory) -> int:
     """The bytes that the memory's first address is a multiple of: what a launch checks, or what is allocated so."""
     if not isinstance(memory, Array):
         return 64
+    if c.target.warp:
+        return GPU_ALIGN
     return 1 if is_buffer(memory) else max(1, memory.dtype.bits // 8)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import assert_never
 
@@ -46,8 +47,15 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
         pairs = Later(-(-tile.registers // 2), lambda i: half_pair(c.b, source, form.words, form.positions, 2 * i))
         c.tiles[result] = Tile(result.type, Packed(pairs, dense(tile.registers, 16)))
         return
-    if isinstance(tile.form, Packed) and source.bits <= 8 and target.name == "f32" and not isinstance(source, Bool):
+    narrow = isinstance(tile.form, Packed) and source.bits <= 8 and not isinstance(source, Bool)
+    if narrow and target.name == "f32":
+        assert isinstance(tile.form, Packed)
         c.tiles[result] = _deferred(c, result, tile, tile.form)
+        return
+    if narrow and target.name in ("f16", "bf16") and c.target.warp and _exact(source, target):
+        assert isinstance(tile.form, Packed)
+        held = replace(tile.form, positions=tile.form.positions[list(_match(c, tile, result))])
+        c.tiles[result] = replace(_deferred(c, result, tile, tile.form), origin=(source, held))
         return
     if _table(c, tile, op):
         _by_table(c, result, tile, op)
@@ -86,12 +94,18 @@ def _table(c: Context, tile: Tile, op: Cast) -> bool:
     return op.x.type.dtype.bits <= c.b.table_bits and _coded(op.to)
 
 
+def _match(c: Context, tile: Tile, result: Value) -> tuple[int, ...]:
+    """The register of the tile that each register of the result is made of."""
+    assert result.type.layout is not None
+    match = matching(tile.layout, result.type.layout, len(tile.type.shape), c.lanes)
+    assert match is not None
+    return match
+
+
 def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
     """Every narrow value is an f32 as it is."""
-    b, source, layout = c.b, tile.type.dtype, result.type.layout
-    assert layout is not None
-    match = matching(tile.layout, layout, len(tile.type.shape), c.lanes)
-    assert match is not None
+    b, source = c.b, tile.type.dtype
+    match = _match(c, tile, result)
     # To convert an integer is one instruction, and a larger table several.
     widest = min(ONE_PERMUTE, b.table_bits) if isinstance(source, Int) else b.table_bits
 
@@ -117,12 +131,9 @@ def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
 
 
 def _by_table(c: Context, result: Value, tile: Tile, op: Cast) -> None:
-    source, layout = tile.type.dtype, result.type.layout
-    form = tile.form
+    source, form = tile.type.dtype, tile.form
     assert isinstance(form, Packed)
-    assert layout is not None
-    match = matching(tile.layout, layout, len(tile.type.shape), c.lanes)
-    assert match is not None
+    match = _match(c, tile, result)
     codes = cast_table(source, op.to, op.rounding, op.overflow)
 
     def make(register: int) -> Reg:

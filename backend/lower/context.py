@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from ...vm.dtypes import Bool, DType
 from ...vm.expr import Expr, Var, can_prove, le, substitute, variables
 from ...vm.ir import Array, Memory, Program, Shared, Value
+from ...vm.layout.swizzle import BANK_BYTES, BANKS
+from ...vm.ops import Load
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from ..target import Target
@@ -36,6 +39,21 @@ def byte_table_bits(target: Target, lanes: int) -> int:
 DEEPEST = 16
 
 
+@dataclass(frozen=True)
+class Staged:
+    """Where a load finds its words in shared memory: in a place of a ring, `word` words of each lane in.
+
+    ring    the byte at which the ring begins
+    place   where the place begins in it, in bytes (i64)
+    vector  words that lie together
+    """
+
+    ring: int
+    place: Reg
+    word: int
+    vector: int
+
+
 @dataclass(eq=False)
 class Context:
     """The registers of every value and variable, and where arguments and shared tiles are."""
@@ -52,6 +70,7 @@ class Context:
     shared: dict[Shared, int] = field(default_factory=dict)
     shared_bytes: int = 0
     failures: list[str] = field(default_factory=list)
+    staged: dict[Load, Staged] = field(default_factory=dict)  # loads whose words were copied before
     depths: dict[Value, int] = field(default_factory=dict)  # operations in a row that may not be computed yet
 
     def index(self, e: Expr) -> Reg:
@@ -80,12 +99,27 @@ class Context:
         if isinstance(memory, Array):
             return self.b.slot(self.slots[memory])
         if memory not in self.shared:
-            size = storage_bits(memory.dtype, memory) // 8
-            for n in memory.shape:
-                size *= n
-            self.shared[memory] = self.shared_bytes
-            self.shared_bytes += -(-size // 64) * 64
+            size = storage_bits(memory.dtype, memory) // 8 * prod(self.allocated(memory))
+            self.shared[memory] = self.reserve(size)
         return self.b.shared(self.shared[memory])
+
+    def reserve(self, size: int) -> int:
+        """The first byte of so much shared memory, which is nobody else's."""
+        first = self.shared_bytes
+        self.shared_bytes += -(-size // 64) * 64
+        return first
+
+    def allocated(self, memory: Shared) -> tuple[int, ...]:
+        """The shape that is allocated for a shared tile: its own, but on GPUs rows of neighbours begin in other banks.
+
+        Rows that are multiples of all banks (128 bytes) would otherwise all begin in one; 16 bytes more keep accesses
+        of 16 bytes apart, down a column as along a row.
+        """
+        *rows, last = memory.shape
+        width = storage_bits(memory.dtype, memory) // 8
+        if self.target.warp and rows and last * width % (BANKS * BANK_BYTES) == 0:
+            last += 16 // width
+        return (*rows, last)
 
     def tile(self, value: Value) -> Tile:
         return self.tiles[value]

@@ -13,6 +13,7 @@ from ...vm.ops import Dot
 from ..atoms import has_instruction, select_row
 from ..lane.ir import Reg
 from .context import Context
+from .matrix import lower_matrix
 from .tile import Later, Tile, coordinates, matching
 
 
@@ -25,6 +26,8 @@ class Terms:
 
 
 def lower_dot(c: Context, result: Value, op: Dot) -> None:
+    if lower_matrix(c, result, op):
+        return
     a, b, acc = (c.tile(v) for v in op.operands)
     sums = list(acc.values(c.b))
     plan = _terms(c, op, a, b, acc)

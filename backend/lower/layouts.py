@@ -8,13 +8,14 @@ instruction asks for, a `Convert` goes before it; a mere renaming of registers n
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import lcm
 from typing import assert_never
 
 from ...vm.diagnostic import NOWHERE
 from ...vm.expr import Expr
 from ...vm.ir import (
+    Array,
     Binding,
     Bound,
     Carried,
@@ -32,8 +33,9 @@ from ...vm.ir import (
 )  # fmt: skip
 from ...vm.layout.relation import Layout, LayoutError
 from ...vm.layout.spread import cover, distribute, distribute_flat, same_lanes
-from ...vm.ops import Convert, View
+from ...vm.ops import Cast, Convert, Dot, Load, Reshape, Transpose, Unary, View
 from ..target import Target
+from .matrix_layouts import matrix_layouts, terms_of
 from .unsupported import Unsupported, UnsupportedLayout
 
 Wishes = dict[Value, Layout]
@@ -64,9 +66,11 @@ def block_lanes(program: Program, target: Target) -> int:
 def assign_layouts(program: Program, target: Target) -> Program:
     """The same program with a layout on every tile, and its number of lanes."""
     lanes = block_lanes(program, target)
+    rules = _Rules(target, lanes, {})
+    rules.find_stored(program)
     wishes: Wishes = {}
-    _wish(program.body, lanes, wishes)
-    stage = _Forward(lanes, wishes)
+    _wish(program.body, rules, wishes)
+    stage = _Forward(lanes, wishes, rules)
     for p in program.parameters:
         if isinstance(p, Value):
             stage.values[p] = replace_layout(p, distribute((), lanes))
@@ -89,7 +93,7 @@ def replace_layout(value: Value, layout: Layout) -> Value:
     return Value(value.name, replace(value.type, layout=layout))
 
 
-def _wish(body: tuple[Statement, ...], lanes: int, wishes: Wishes) -> None:
+def _wish(body: tuple[Statement, ...], rules: _Rules, wishes: Wishes) -> None:
     def pass_on(source: Bound | Binding, target: Bound | Binding) -> None:
         if isinstance(source, Value) and isinstance(target, Value) and source in wishes:
             wishes.setdefault(target, wishes[source])
@@ -98,15 +102,15 @@ def _wish(body: tuple[Statement, ...], lanes: int, wishes: Wishes) -> None:
         match s:
             case Let():
                 asked = wishes.get(s.result) if isinstance(s.result, Value) else None
-                for value, layout in zip(s.op.operands, _asked(s.op, lanes, asked), strict=True):
+                for value, layout in zip(s.op.operands, rules.asked(s.op, asked), strict=True):
                     if layout is not None:
                         wishes.setdefault(value, layout)
             case For() | While():
                 for x in s.carried:
                     pass_on(x.after, x.next)
-                _wish(s.body, lanes, wishes)
+                _wish(s.body, rules, wishes)
                 if isinstance(s, While):
-                    _wish(s.head, lanes, wishes)
+                    _wish(s.head, rules, wishes)
                 for x in s.carried:
                     pass_on(x.inside, x.before)
                     pass_on(x.after, x.before)
@@ -114,24 +118,59 @@ def _wish(body: tuple[Statement, ...], lanes: int, wishes: Wishes) -> None:
                 for m in s.merged:
                     pass_on(m.after, m.then)
                     pass_on(m.after, m.orelse)
-                _wish(s.then, lanes, wishes)
-                _wish(s.orelse, lanes, wishes)
+                _wish(s.then, rules, wishes)
+                _wish(s.orelse, rules, wishes)
             case _:
                 assert_never(s)
 
 
-def _asked(op: Op, lanes: int, result: Layout | None) -> tuple[Layout | None, ...]:
-    """What the instruction wants of its operands if its result is to have a layout."""
-    nothing = tuple(None for _ in op.operands)
-    try:
-        return op.layouts(lanes, result, nothing).operands
-    except LayoutError:  # that layout of the result cannot be seen through a reshape
-        return nothing
+@dataclass(frozen=True)
+class _Rules:
+    """What instructions ask of layouts on a target; `stored` are those that follow from how arrays are stored."""
+
+    target: Target
+    lanes: int
+    stored: dict[Value, Layout]
+
+    def of(self, op: Op, result: Layout | None, have: tuple[Layout | None, ...]) -> LayoutRule:
+        if isinstance(op, Dot):
+            terms = terms_of(self.target, op.a.type.dtype, op.b.type.dtype)
+            shape = (*op.a.type.shape, op.b.type.shape[1])
+            found = matrix_layouts((shape[0], shape[2], shape[1]), terms, self.lanes, have[0]) if terms else None
+            if found is not None:
+                return LayoutRule(found.sums, (found.a, found.b, found.sums))
+        return op.layouts(self.lanes, result, have)
+
+    def asked(self, op: Op, result: Layout | None) -> tuple[Layout | None, ...]:
+        """What the instruction wants of its operands if its result is to have a layout."""
+        nothing = tuple(None for _ in op.operands)
+        known = tuple(self.stored.get(v) for v in op.operands) if isinstance(op, Dot) else nothing
+        try:
+            return self.of(op, result, known).operands
+        except LayoutError:  # that layout of the result cannot be seen through a reshape
+            return nothing
+
+    def find_stored(self, program: Program) -> None:
+        """Follows loads of arrays in tiles through what keeps their elements where they are."""
+        for s in walk(program.body):
+            if not isinstance(s, Let) or not isinstance(s.result, Value):
+                continue
+            op = s.op
+            of_tiles = isinstance(op, Load) and isinstance(op.source, Array) and op.source.storage is not None
+            kept = isinstance(op, Cast | Transpose | Reshape | Unary) and all(v in self.stored for v in op.operands)
+            if not of_tiles and not kept:
+                continue
+            try:
+                layout = op.layouts(self.lanes, None, tuple(self.stored[v] for v in op.operands)).result
+                if layout is not None:
+                    self.stored[s.result] = on_block(layout, self.lanes)
+            except (LayoutError, Unsupported):  # which the stage itself reports, where it matters
+                continue
 
 
 class _Forward:
-    def __init__(self, lanes: int, wishes: Wishes) -> None:
-        self.lanes, self.wishes = lanes, wishes
+    def __init__(self, lanes: int, wishes: Wishes, rules: _Rules) -> None:
+        self.lanes, self.wishes, self.rules = lanes, wishes, rules
         self.values: dict[Value, Value] = {}
 
     def block(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
@@ -187,7 +226,7 @@ class _Forward:
     def _rule(self, op: Op, result: Binding | None, have: tuple[Layout | None, ...]) -> LayoutRule:
         """What the instruction asks of its operands as they are; of its result too, if it has one."""
         try:
-            rule = op.layouts(self.lanes, None, have)
+            rule = self.rules.of(op, None, have)
         except LayoutError:  # the operand's lanes cut across the rows of the shape that it is to be seen in
             (operand,), seen = op.operands, op.infer()
             assert seen is not None

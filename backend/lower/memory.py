@@ -6,15 +6,17 @@ import numpy as np
 
 from ...vm.dtypes import Bool, DType
 from ...vm.expr import Expr, ceildiv, const, modular
-from ...vm.ir import Array, Memory, TileType, Value
+from ...vm.ir import Array, Memory, Shared, TileType, Value
 from ...vm.layout.relation import Layout
 from ...vm.layout.spread import distribute
 from ...vm.ops import CopyAsync, Load, Store
+from ..lane import ir as lane
 from ..lane.ir import Read, Reg, Write
 from .access import Window, element_bits, owners, promised, read_fields, write_fields
 from .context import Context
 from .convert import in_order
 from .decode import decode
+from .shared_matrix import read_matrices
 from .stored import load_stored, store_stored
 from .swar import dense, insert
 from .tile import Later, Packed, Tile, coordinates
@@ -43,6 +45,11 @@ def lower_load(c: Context, result: Value, op: Load) -> None:
     if bits < 8:
         c.tiles[result] = _load_narrow(c, window, kind, bits, other)
         return
+    if c.target.warp and isinstance(op.source, Shared):
+        words = read_matrices(window, bits)
+        if words is not None:
+            c.tiles[result] = Tile(kind, Packed(words, dense(window.coords.shape[1], bits)))
+            return
     fields, each = read_fields(window, bits, other)
     c.tiles[result] = from_fields(c, kind, fields, each, bits)
 
@@ -132,7 +139,7 @@ def _load_runs(c: Context, window: Window, kind: TileType, bits: int, run: int, 
     for first in range(0, registers, run):
         base, offset = _byte_address(c, window, first, bits)
         mask = window.mask(first)
-        found = c.b.read(Read(base, offset, unit, per, mask, promised(window.memory)))
+        found = c.b.read(Read(base, offset, unit, per, mask, promised(c, window.memory)))
         if mask is not None and other:
             codes = [c.b.i32(other)] * run
             stand = _insert(c, codes, dense(run, bits), unit)
@@ -202,8 +209,40 @@ def _store_narrow(c: Context, window: Window, tile: Tile, bits: int) -> None:
 
 
 def lower_copy(c: Context, op: CopyAsync) -> None:
-    """Blocks run in lock step, so the copy may as well happen at once."""
+    """Where copies take a time of their own they are started; else they may as well happen at once."""
+    if c.target.warp and _start_copies(c, op):
+        return
     layout = distribute(op.shape, c.lanes)
     result = Value("copied", TileType(op.source.dtype, op.shape, layout))
     lower_load(c, result, Load(op.source, op.at, op.shape))
     lower_store(c, Store(op.target, op.to, result))
+
+
+_COPIES = (16, 8, 4)  # bytes that one lane may copy at a time
+
+
+def _start_copies(c: Context, op: CopyAsync) -> bool:
+    """Pieces as wide as both sides allow, on all lanes; False where elements are too narrow or lie askew."""
+    bits = element_bits(op.source)
+    if bits < 8 or bits != element_bits(op.target):
+        return False
+    for size in _COPIES:
+        run = size * 8 // bits
+        if run == 0 or op.shape[-1] % run:
+            continue
+        layout = distribute(op.shape, c.lanes, run)
+        source, to = (_window(c, m, at, op.shape, layout) for m, at in ((op.source, op.at), (op.target, op.to)))
+        if not (source.is_run(run) and to.is_run(run)):
+            continue
+        mine = owners(source.coords)
+        pieces = [(r, source.address(r, bits), to.address(r, bits)) for r in range(0, source.coords.shape[1], run)]
+        if any(a[2] % size or b[2] % size for _, a, b in pieces):
+            continue
+        for register, (base, offset, _), (to_base, at, _) in pieces:
+            if not mine[:, register].all():
+                return False
+            mask = source.mask(register)
+            assert to.mask(register) is None
+            c.b.effect(lane.CopyAsync(base, offset, to_base, at, size, mask))
+        return True
+    return False

@@ -29,7 +29,7 @@ MOST = 64
 def prefetch_ahead(c: Context, loop: For) -> None:
     """Hints for the loads that stand in the loop itself and move with its counter; the counter has its register."""
     ahead = {loop.var: loop.var + (loop.stages - 1) * loop.step}
-    unknown = set(_bound(loop))
+    unknown = set(bound(loop))
     for s in loop.body:
         op = s.op if isinstance(s, Let) else None
         if not (isinstance(op, Load | CopyAsync) and isinstance(op.source, Array)):
@@ -40,7 +40,7 @@ def prefetch_ahead(c: Context, loop: For) -> None:
         _prefetch(c, op.source, at, op.shape)
 
 
-def _bound(loop: For) -> Iterator[Var]:
+def bound(loop: For) -> Iterator[Var]:
     """The scalars that have no value yet, or one of this iteration only, where the loop's body begins."""
     names: list[object] = [x.inside for x in loop.carried]
     for s in walk(loop.body):

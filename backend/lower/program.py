@@ -55,6 +55,7 @@ from .memory import lower_copy, lower_load, lower_store
 from .philox import lower_random
 from .prefetch import prefetch_ahead
 from .reduce import lower_reduce, tree
+from .ring import Ring, ring_of
 from .tile import coordinates, matching, register_type
 from .unsupported import Unsupported
 
@@ -333,13 +334,17 @@ def _settle(c: Context, s: For | While | If) -> None:
 
 def _lower_for(c: Context, s: For) -> None:
     before, uniform = _entering(c, s.carried)
+    ring = ring_of(c, s) if s.stages > 1 and c.target.warp else None
+    if ring is not None:
+        _lower_staged(c, s, ring)
+        return
     c.last[s.var] = s.start + (s.stop - s.start - 1) // s.step * s.step
     c.steps[s.var] = s.step
 
     def once(var: Reg, registers: list[Reg]) -> list[Reg]:
         c.variables[s.var] = var
         _split(c, [x.inside for x in s.carried], registers)
-        if s.stages > 1:
+        if s.stages > 1 and c.target.warp is None:
             prefetch_ahead(c, s)
         lower_body(c, s.body)
         return [r for x in s.carried for r in _spread(c, x.next, x.inside)]
@@ -350,6 +355,35 @@ def _lower_for(c: Context, s: For) -> None:
     else:
         after = c.b.loop(start, stop, step, before, uniform, once)
     _split(c, [x.after for x in s.carried], after)
+
+
+def _lower_staged(c: Context, s: For, ring: Ring) -> None:
+    """The loop with the ring's place as one more carried register; the copies for its first iterations go before it."""
+    b = c.b
+    before, uniform = _entering(c, s.carried)
+    c.last[s.var] = s.start + (s.stop - s.start - 1) // s.step * s.step
+    c.steps[s.var] = s.step
+    for i in range(s.stages - 1):
+        ring.fill(c, s.start + i * s.step, b.i64(i * ring.size))
+        b.effect(lane.Commit())
+
+    def once(var: Reg, registers: list[Reg]) -> list[Reg]:
+        place, last, *rest = registers
+        c.variables[s.var] = var
+        _split(c, [x.inside for x in s.carried], rest)
+        ring.fill(c, s.var + (s.stages - 1) * s.step, last)
+        b.effect(lane.Commit())
+        b.effect(WaitCopies(s.stages - 1))
+        ring.stage(c, place)
+        lower_body(c, s.body)
+        step = b.apply("add", place, b.i64(ring.size))
+        turned = b.apply("select", b.apply("eq", step, b.i64(ring.total)), b.i64(0), step)
+        return [turned, place, *(r for x in s.carried for r in _spread(c, x.next, x.inside))]
+
+    entering = [b.i64(0), b.i64(ring.total - ring.size), *before]
+    start, stop, step = c.index(s.start), c.index(s.stop), b.i64(s.step)
+    after = b.loop(start, stop, step, entering, [True, True, *uniform], once)
+    _split(c, [x.after for x in s.carried], after[2:])
 
 
 def _unrolled(c: Context, s: For, once: Turn, before: list[Reg], uniform: list[bool]) -> list[Reg]:

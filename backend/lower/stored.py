@@ -15,7 +15,7 @@ from ...vm.layout.storage import Tiled
 from ...vm.ops import Load
 from ..lane.ir import Read, Reg, Write
 from .access import promised
-from .context import Context
+from .context import Context, Staged
 from .swar import insert
 from .tile import Packed, Tile, coordinates
 
@@ -84,6 +84,8 @@ def load_stored(c: Context, op: Load, kind: TileType, other: int) -> Tile:
     found = []
     place = storage.packing.place(storage.regs)
     absent = insert(c.b, [c.b.i32(other)] * storage.regs, place, storage.words_per_lane)
+    if op in c.staged:
+        return _load_staged(c, c.staged[op], storage, kind)
     for where in places(c, array, op.at, kind.layout, len(kind.shape)):
         found.append(place + 32 * len(words))
         for first in range(0, storage.words_per_lane, storage.vector):
@@ -96,9 +98,22 @@ def load_stored(c: Context, op: Load, kind: TileType, other: int) -> Tile:
     return Tile(kind, Packed(tuple(words), np.concatenate(found)))
 
 
+def _load_staged(c: Context, staged: Staged, storage: Tiled, kind: TileType) -> Tile:
+    """The same, from the place in shared memory to which the lane copied its words."""
+    place = storage.packing.place(storage.regs)
+    count = coordinates(kind.layout or Layout(), len(kind.shape), c.lanes).shape[1] // storage.regs
+    lane = c.b.i32(np.arange(c.lanes, dtype=np.int64) * 4 * staged.vector)
+    words: list[Reg] = []
+    for word in range(0, count * storage.words_per_lane, staged.vector):
+        start = c.b.apply("add", c.b.shared(staged.ring + (staged.word + word) * 4 * c.lanes), staged.place)
+        words += c.b.read(Read(start, lane, 32, staged.vector, None, 4 * staged.vector, "shared"))
+    places = [place + 32 * storage.words_per_lane * i for i in range(count)]
+    return Tile(kind, Packed(tuple(words), np.concatenate(places)))
+
+
 def _read(c: Context, array: Array, storage: Tiled, where: Place, first: int) -> tuple[Reg, ...]:
     start = c.b.apply("add", where.base, c.b.i64(first * storage.lanes * 4))
-    return c.b.read(Read(start, where.offset, 32, storage.vector, where.inside, promised(array)))
+    return c.b.read(Read(start, where.offset, 32, storage.vector, where.inside, promised(c, array)))
 
 
 def store_stored(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> None:
@@ -117,7 +132,7 @@ def store_stored(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> 
         for first in range(0, len(words), storage.vector):
             start = c.b.apply("add", where.base, c.b.i64(first * storage.lanes * 4))
             values = tuple(words[first : first + storage.vector])
-            c.b.effect(Write(start, where.offset, 32, values, mask, promised(array)))
+            c.b.effect(Write(start, where.offset, 32, values, mask, promised(c, array)))
 
 
 def _owners(c: Context, layout: Layout, rank: int) -> NDArray[np.int64]:

@@ -76,10 +76,14 @@ def separate(codes: Sequence[Reg], dtype: DType) -> Packed:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A tile's elements in one lane, in one of the two forms."""
+    """A tile's elements in one lane, in one of the two forms.
+
+    `origin`: the dtype and the codes of which the elements are the values, exactly, if that is what they are.
+    """
 
     type: TileType
     form: Sequence[Reg] | Packed
+    origin: tuple[DType, Packed] | None = None
 
     @property
     def layout(self) -> Layout:
@@ -101,16 +105,23 @@ class Tile:
 
     def settled(self) -> Tile:
         """The same with everything computed."""
+        if self.origin is not None:  # what is computed is the codes
+            dtype, codes = self.origin
+            return replace(self, origin=(dtype, replace(codes, words=tuple(codes.words))))
         if isinstance(self.form, Packed):
             return replace(self, form=replace(self.form, words=tuple(self.form.words)))
         return replace(self, form=tuple(self.form))
 
     def renamed(self, b: Builder, type: TileType, match: Sequence[int]) -> Tile:
         """The tile of this type whose register r is register match[r] of this one."""
+        origin = None
+        if self.origin is not None:
+            dtype, codes = self.origin
+            origin = (dtype, replace(codes, positions=codes.positions[list(match)]))
         if isinstance(self.form, Packed):
-            return Tile(type, replace(self.form, positions=self.form.positions[list(match)]))
+            return Tile(type, replace(self.form, positions=self.form.positions[list(match)]), origin)
         values = self.values(b)
-        return Tile(type, Later(len(match), lambda r: values[match[r]]))
+        return Tile(type, Later(len(match), lambda r: values[match[r]]), origin)
 
     def code(self, b: Builder, register: int) -> Reg:
         """The element's code, zero-extended (i32; i64 for 64-bit integers)."""

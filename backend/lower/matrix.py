@@ -1,0 +1,170 @@
+"""A matrix product by instructions that multiply small matrices which the lanes of a warp hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ...vm.dtypes import DType, Int
+from ...vm.ir import Value
+from ...vm.layout.spread import same_lanes
+from ...vm.ops import Dot
+from ..lane.ir import Reg, Type
+from .context import Context
+from .fragments import Part, Parts, parts_of
+from .matrix_layouts import matrix_layouts, terms_of
+from .swar import repack
+from .tile import Packed, Tile, coordinates
+
+__all__ = ["lower_matrix"]
+
+_ONES = {"f16": 0x3C003C00, "bf16": 0x3F803F80}
+_PACK = {"f16": "pack_f16x2", "bf16": "pack_bf16x2"}
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The registers of lane 0; other lanes hold other rows, columns and terms in the same ones.
+
+    a     [row][word]: the registers whose elements are the terms of one operand word
+    b     [column][word]
+    sums  [row][column]: the two registers of neighbouring columns
+    """
+
+    a: list[list[list[int]]]
+    b: list[list[list[int]]]
+    sums: list[list[list[int]]]
+
+
+def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
+    """The product, if the operands lie as the instruction wants them; whether they do."""
+    a, b, acc = (c.tile(v) for v in op.operands)
+    terms = terms_of(c.target, op.a.type.dtype, op.b.type.dtype)
+    (m, k), n = op.a.type.shape, op.b.type.shape[1]
+    found = matrix_layouts((m, n, k), terms, c.lanes, a.layout) if terms else None
+    if found is None or not same_lanes(found.b, b.layout) or not same_lanes(found.sums, acc.layout):
+        return False
+    assert result.type.layout == acc.layout
+    at = _places(c, a, b, acc, terms // 8)
+    kind: Type = "i32" if isinstance(op.a.type.dtype, Int) else "f32"
+    product = _Product(c, _name(op), kind, at, _Words(c, b, at.b))
+    sums = list(acc.values(c.b))
+    parts = None if a.origin is None else parts_of(c.b, *_told(a), [[r for w in row for r in w] for row in at.a])
+    if parts is None:
+        plain = _Words(c, a, at.a)
+        product.add(lambda row, word: plain(row, word), sums)
+    else:
+        _coded(c, product, op.a.type.dtype, parts, sums)
+    c.define(result, tuple(sums))
+    return True
+
+
+def _told(a: Tile) -> tuple[DType, DType, Packed]:
+    assert a.origin is not None
+    return a.origin[0], a.type.dtype, a.origin[1]
+
+
+def _name(op: Dot) -> str:
+    a, b = op.a.type.dtype, op.b.type.dtype
+    if isinstance(a, Int) and isinstance(b, Int):
+        return {(1, 1): "mma_s8", (0, 0): "mma_u8", (0, 1): "mma_us8", (1, 0): "mma_su8"}[a.signed, b.signed]
+    return f"mma_{a.name}"
+
+
+def _places(c: Context, a: Tile, b: Tile, acc: Tile, word: int) -> _Places:
+    """`word`: how many terms share an operand's register."""
+    rows = {r: x for x, r in enumerate(dict.fromkeys(sorted(m for m, _ in _first(c, acc))))}
+    starts = sorted({n for _, n in _first(c, acc)})[::2]
+    columns = {n: x for x, n in enumerate(starts)}
+    of_a = {tuple(x): r for r, x in enumerate(_first(c, a))}
+    of_b = {tuple(x): r for r, x in enumerate(_first(c, b))}
+    of_sums = {tuple(x): r for r, x in enumerate(_first(c, acc))}
+    top = next(iter(rows))
+    held = sorted((r, k) for (m, k), r in of_a.items() if m == top)
+    terms = [[k for _, k in held[i : i + word]] for i in range(0, len(held), word)]
+    return _Places(
+        [[[of_a[m, k] for k in ks] for ks in terms] for m in rows],
+        [[[of_b[k, n] for k in ks] for ks in terms] for n in columns],
+        [[[of_sums[m, n], of_sums[m, n + 1]] for n in columns] for m in rows],
+    )
+
+
+def _first(c: Context, tile: Tile) -> list[tuple[int, int]]:
+    return [(int(x), int(y)) for x, y in coordinates(tile.layout, 2, c.lanes)[0]]
+
+
+class _Words:
+    """An operand's words, of elements that are what they are."""
+
+    def __init__(self, c: Context, tile: Tile, at: list[list[list[int]]]) -> None:
+        self.c, self.tile, self.at = c, tile, at
+
+    def __call__(self, side: int, word: int) -> Reg:
+        b, tile, registers = self.c.b, self.tile, self.at[side][word]
+        name = tile.type.dtype.name
+        if isinstance(tile.form, Packed):
+            return repack(b, tile.form.words, tile.form.positions[registers], 32 // len(registers))
+        if name in _PACK:
+            low, high = (tile.value(b, r) for r in registers)
+            return b.atom(_PACK[name], "i32", low, high)
+        codes = [tile.code(b, r) for r in registers]
+        whole = codes[0]
+        for i, code in enumerate(codes[1:], 1):
+            whole = b.apply("or", whole, b.apply("shl", code, b.i32(i * 32 // len(codes))))
+        return whole
+
+
+@dataclass(frozen=True)
+class _Product:
+    """Chains of one instruction over the terms, for all pairs of rows and all columns."""
+
+    c: Context
+    name: str
+    type: Type
+    at: _Places
+    b: _Words
+
+    def add(self, a: Callable[[int, int], Reg], sums: list[Reg]) -> None:
+        """Adds the product with the operand words a(row, word) to `sums`, in place."""
+        words = range(0, len(self.at.a[0]), 2)
+        for top, bottom in list(pairwise(range(len(self.at.a))))[::2]:
+            for column, pair in enumerate(self.at.sums[top]):
+                four = [*pair, *self.at.sums[bottom][column]]
+                held = tuple(sums[r] for r in four)
+                for word in words:
+                    operands = [a(row, w) for w in (word, word + 1) for row in (top, bottom)]
+                    terms = [self.b(column, w) for w in (word, word + 1)]
+                    held = self.c.b.collective(self.name, self.type, 4, *operands, *terms, *held)
+                for register, value in zip(four, held, strict=True):
+                    sums[register] = value
+
+    def fresh(self, a: Callable[[int, int], Reg]) -> list[Reg]:
+        """The product alone."""
+        count = sum(len(pair) for row in self.at.sums for pair in row)
+        zero = self.c.b.constant(self.type, 0)
+        sums = [zero] * count
+        self.add(a, sums)
+        return sums
+
+
+def _coded(c: Context, product: _Product, to: DType, parts: Parts, sums: list[Reg]) -> None:
+    """Adds the product to `sums`, where a's numbers are known up to a factor and a difference for each row."""
+    b = c.b
+    found = [(part, product.fresh(_of(part, product.at))) for part in parts.parts]
+    total: list[Reg] = []
+    if any(parts.bias):
+        ones = b.i32(_ONES[to.name])
+        total = product.fresh(lambda row, word: ones)
+    for row, pairs in enumerate(product.at.sums):
+        for register in (r for pair in pairs for r in pair):
+            value = sums[register]
+            if any(parts.bias):
+                value = b.apply("fma", total[register], b.f32(-parts.bias[row]), value)
+            for part, chain in found:
+                value = b.apply("fma", chain[register], b.f32(2.0 ** part.exponent[row]), value)
+            sums[register] = value
+
+
+def _of(part: Part, at: _Places) -> Callable[[int, int], Reg]:
+    return lambda row, word: part.word(row, at.a[row][word])
