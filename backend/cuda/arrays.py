@@ -93,7 +93,10 @@ class TorchReader:
 
     def read(self, array: object) -> tuple[Hashable, int]:
         x = array
-        return (x.dtype, x.shape, x.stride(), x.device), x.data_ptr()  # type: ignore[attr-defined]  # a torch.Tensor
+        try:
+            return (x.dtype, x.shape, x.stride(), x.device), x.data_ptr()  # type: ignore[attr-defined]  # a torch.Tensor
+        except RuntimeError:  # one without strides or memory: `given` says what it is
+            return None, 0
 
     def given(self, array: object) -> Given:
         torch = importlib.import_module("torch")

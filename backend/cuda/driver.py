@@ -30,8 +30,8 @@ __all__ = ["SYMBOL", "CudaDriver", "Driver", "Word", "open_driver"]
 SYMBOL = b"bw_kernel"
 """Of the one kernel in a cubin."""
 
-UNASKED_SHARED = 48 << 10
-"""Bytes of dynamic shared memory that a kernel may have without asking for them."""
+UNASKED_SHARED = 16 << 10
+"""Bytes of dynamic shared memory that we do not ask for: 48 KiB are free, but a kernel's own tables are in them too."""
 
 _PORTABLE, _MAPPED = 1, 2  # CU_MEMHOSTALLOC_*
 _PAGE = 4096
