@@ -1,9 +1,12 @@
 """Runs lane IR in NumPy: what every operation means, all lanes of a block at once, block after block.
 
-    simulate(function, [x, y, 16], blocks=4)
+    facts = simulate(function, [x, y, 16], blocks=4)
 
 A register is an array with one value per lane, or with one value when it is uniform.  Arrays among the slots are read
 and written in place.  Whatever no correct program does stops the run with the statement that did it.
+
+For a CPU all lanes are in step.  With `warp` lanes of a GPU's warp, nothing but barriers orders what lanes do to
+memory, copies are under way until they are waited for, and registers are exchanged within a warp only.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from .accesses import Accesses
+from .constants import constant, lookup, lookup_bytes, pick_bytes
+from .facts import Facts, Tally
 from .ir import (
     Apply,
     Atom,
@@ -33,10 +39,10 @@ from .ir import (
     Let,
     Lookup,
     LookupBytes,
-    Operation,
     PickBytes,
     Prefetch,
     Read,
+    ReadMatrix,
     Reg,
     SharedAddress,
     Show,
@@ -54,7 +60,13 @@ from .text import Printer
 
 __all__ = ["LaneError", "simulate"]
 
-Meaning = Callable[..., Lanes]
+Meaning = Callable[..., Lanes | tuple[Lanes, ...]]
+
+_Value = (
+    Constant | Slot | FloatSlot | Block | SharedAddress | Shuffle | First | Vote | Lookup | LookupBytes | PickBytes
+    | Exchange
+)  # fmt: skip
+"""Operations of one result, other than arithmetic, reads and atoms."""
 
 
 class LaneError(ValueError):
@@ -66,17 +78,27 @@ def simulate(
     slots: Sequence[NDArray[np.generic] | int | float],
     blocks: int,
     atoms: Mapping[str, Meaning] | None = None,
-) -> None:
-    """Runs blocks 0 .. blocks - 1.  Arrays must be contiguous; ints are i64 slots, floats f64 slots.
+    warp: int | None = None,
+    shared_bytes: int | None = None,
+) -> Facts:
+    """Runs blocks 0 .. blocks - 1 and tells what they did.
 
-    `atoms` gives the meaning of each hardware instruction by name (by default those of the CPU's table).
+    Arrays must be contiguous; ints are i64 slots, floats f64 slots.  `atoms` gives the meaning of each hardware
+    instruction by name (by default those of the CPU's table), `warp` the lanes of a GPU's warp (None: lanes are in
+    step), `shared_bytes` the shared memory that a block may have.
+
     Raises LaneError; a failure that the program reports raises it once its block has ended, with the failure's text.
     """
     if len(slots) != function.slots:
         raise LaneError(f"{function.name} takes {function.slots} slots, but {len(slots)} were given")
-    machine = _Machine(function, slots, _cpu_atoms() if atoms is None else atoms)
+    if shared_bytes is not None and function.shared > shared_bytes:
+        raise LaneError(
+            f"{function.name} needs {function.shared} bytes of shared memory, but a block has {shared_bytes} at most"
+        )
+    machine = _Machine(function, slots, _cpu_atoms() if atoms is None else atoms, warp)
     for block in range(blocks):
         machine.run_block(block)
+    return machine.tally.facts(function)
 
 
 def _cpu_atoms() -> Mapping[str, Meaning]:
@@ -89,13 +111,18 @@ class _Machine:
     """The registers and memory of the block that runs."""
 
     def __init__(
-        self, function: Function, slots: Sequence[NDArray[np.generic] | int | float], atoms: Mapping[str, Meaning]
+        self,
+        function: Function,
+        slots: Sequence[NDArray[np.generic] | int | float],
+        atoms: Mapping[str, Meaning],
+        warp: int | None,
     ) -> None:
         self.function = function
         self.lanes = function.lanes
         self.slots = slots
         self.atoms = atoms
-        self.printer = Printer()
+        self.warp = warp
+        self.tally = Tally(warp)
         self.registers: dict[Reg, Lanes] = {}
         self.block = 0
         self.failure = 0
@@ -106,11 +133,12 @@ class _Machine:
                     raise LaneError(f"slot {index}: the array must be contiguous")
                 arrays[index] = slot.reshape(-1).view(np.uint8)
         self.spaces = Spaces(arrays, len(slots), function.shared)
+        self.memory = Accesses(self.get, self.lanes, warp, self.spaces, self.tally)
 
     def run_block(self, block: int) -> None:
         self.block = block
         self.registers.clear()
-        self.spaces.forget_shared()
+        self.memory.begin_block()
         self.failure = 0
         with np.errstate(all="ignore"):
             self.body(self.function.body)
@@ -132,9 +160,9 @@ class _Machine:
     def define(self, reg: Reg, value: Lanes) -> None:
         """Gives a register its value, which must be of its type and shape."""
         if value.dtype != DTYPES[reg.type]:
-            raise TypeError(f"{self.printer.name(reg)} is {reg.type} but gets {value.dtype}")
+            raise TypeError(f"a register is {reg.type} but gets {value.dtype}")
         shape = (1,) if reg.uniform else (self.lanes,)
-        self.registers[reg] = np.broadcast_to(value, shape)
+        self.registers[reg] = value if value.shape == shape else np.broadcast_to(value, shape)
 
     # Statements
 
@@ -153,14 +181,17 @@ class _Machine:
                     assert_never(statement)
 
     def let(self, let: Let) -> None:
+        self.tally.operation(let.op)
         try:
-            values = self.operation(let.op)
+            values = self.operation(let)
             for reg, value in zip(let.results, values, strict=True):
                 self.define(reg, value)
         except LaneError:
             raise
         except (ValueError, TypeError, KeyError, AssertionError) as error:
-            text = self.printer.let(let)
+            printer = Printer()
+            printer.function(self.function)  # so that registers have the names that `render` gives them
+            text = printer.let(let)
             raise LaneError(f"block {self.block} of {self.function.name}: {error}\n  {text}") from error
 
     def loop(self, loop: For) -> None:
@@ -198,33 +229,49 @@ class _Machine:
 
     # Operations
 
-    def operation(self, op: Operation) -> tuple[Lanes, ...]:
+    def operation(self, let: Let) -> tuple[Lanes, ...]:
         """The values of the operation's results."""
+        match let.op:
+            case Apply() as op:
+                return (MEANINGS[op.kind](*(self.get(o) for o in op.operands)),)
+            case Read() as op:
+                return self.memory.read(let, op)
+            case ReadMatrix() as op:
+                return self.memory.read_matrix(let, op)
+            case Atom() as op:
+                return self.atom(op, len(let.results))
+            case Write() | CopyAsync() | Commit() | WaitCopies() | Prefetch() | Barrier() | Fence() | Fail() | Show():
+                self.effect(let, let.op)
+                return ()
+            case op:
+                return (self.value(op),)
+
+    def effect(
+        self, let: Let, op: Write | CopyAsync | Commit | WaitCopies | Prefetch | Barrier | Fence | Fail | Show
+    ) -> None:
         match op:
-            case Read():
-                return self.read(op)
             case Write():
-                self.write(op)
-            case Prefetch() | Fence() | Barrier() | Commit() | WaitCopies():
-                pass  # hints and order: blocks run one after another here
+                self.memory.write(let, op)
             case CopyAsync():
-                words = self.read(Read(op.base, op.offset, 32, op.size // 4, op.mask, op.size))
-                address = np.broadcast_to(self.get(op.to) + self.get(op.at).astype(np.int64), (self.lanes,))
-                data = np.stack([np.broadcast_to(w, (self.lanes,)) for w in words], axis=1).view(np.uint8)
-                self.spaces.write(address, np.ascontiguousarray(data), op.size, "shared")
+                self.memory.copy(let, op)
+            case Commit():
+                self.memory.commit()
+            case WaitCopies():
+                self.memory.wait(op.pending)
+            case Barrier() | Fence():
+                self.spaces.barrier()
+            case Prefetch():
+                pass  # a hint
             case Fail():
                 if self.integer(op.condition) and not self.failure:
                     self.failure = op.code
             case Show():
                 print(op.text + ("" if op.x is None else self.shown(op.x, op.lane)), flush=True)
             case _:
-                return (self.value(op),)
-        return ()
+                assert_never(op)
 
-    def value(self, op: Operation) -> Lanes:
+    def value(self, op: _Value) -> Lanes:
         match op:
-            case Apply():
-                return MEANINGS[op.kind](*(self.get(o) for o in op.operands))
             case Constant():
                 return constant(op)
             case Slot():
@@ -236,9 +283,7 @@ class _Machine:
             case SharedAddress():
                 return np.array([self.spaces.shared_base + op.offset], np.int64)
             case Shuffle():
-                every = np.stack([self.vector(s) for s in op.sources])
-                found: Lanes = every[np.array(op.source), np.array(op.lane)]
-                return found
+                return self.shuffle(op)
             case First():
                 return self.get(op.x)[:1]
             case Vote():
@@ -250,11 +295,27 @@ class _Machine:
                 return lookup_bytes(op.table, self.get(op.word))
             case PickBytes():
                 return pick_bytes(self.get(op.x), self.get(op.y), op.order)
-            case Atom():
-                return self.atoms[op.name](*(self.get(o) for o in op.operands))
             case Exchange():
-                return self.exchange(op)
-        raise AssertionError(f"{type(op).__name__} gives no value")
+                return self.memory.exchange(op)
+            case _:
+                assert_never(op)
+
+    def shuffle(self, op: Shuffle) -> Lanes:
+        lane = np.array(op.lane)
+        if self.warp is not None and (lane // self.warp != np.arange(self.lanes) // self.warp).any():
+            taker = int(np.argmax(lane // self.warp != np.arange(self.lanes) // self.warp))
+            raise ValueError(f"lane {taker} takes a register of lane {lane[taker]}, which is in another warp")
+        every = np.stack([self.vector(s) for s in op.sources])
+        found: Lanes = every[np.array(op.source), lane]
+        return found
+
+    def atom(self, op: Atom, results: int) -> tuple[Lanes, ...]:
+        """One with several results is collective: it takes and gives registers of all lanes, of whole warps."""
+        collective = results != 1
+        if collective and self.lanes % (self.warp or self.lanes):
+            raise ValueError(f"{op.name} is done by whole warps of {self.warp} lanes, but there are {self.lanes} lanes")
+        found = self.atoms[op.name](*(self.vector(o) if collective else self.get(o) for o in op.operands))
+        return found if isinstance(found, tuple) else (found,)
 
     def slot(self, index: int) -> int:
         held = self.slots[index]
@@ -268,75 +329,6 @@ class _Machine:
             raise ValueError(f"slot {index} does not hold a float")
         return held
 
-    def addresses(self, op: Read | Write | Exchange) -> NDArray[np.int64]:
-        return self.get(op.base).astype(np.int64) + self.get(op.offset).astype(np.int64)
-
-    def active(self, op: Read | Write, lanes: int) -> NDArray[np.bool_]:
-        return np.ones(lanes, bool) if op.mask is None else np.broadcast_to(self.get(op.mask), (lanes,)).astype(bool)
-
-    def read(self, op: Read) -> tuple[Lanes, ...]:
-        regs = (op.base, op.offset, *([op.mask] if op.mask is not None else []))
-        lanes = 1 if all(r.uniform for r in regs) else self.lanes
-        on = self.active(op, lanes)
-        address = np.broadcast_to(self.addresses(op), (lanes,))
-        size = op.bits // 8
-        data = np.zeros((lanes, op.count * size), np.uint8)
-        data[on] = self.spaces.read(address[on], op.count * size, op.align, op.space)
-        fields = data.view(f"<u{size}").T
-        return tuple(np.ascontiguousarray(f).astype(np.int64 if size == 8 else np.uint32).view(
-            np.int64 if size == 8 else np.int32) for f in fields)  # fmt: skip
-
-    def write(self, op: Write) -> None:
-        regs = (op.base, op.offset, *op.values, *([op.mask] if op.mask is not None else []))
-        lanes = 1 if all(r.uniform for r in regs) else self.lanes
-        on = self.active(op, lanes)
-        address = np.broadcast_to(self.addresses(op), (lanes,))
-        size = op.bits // 8
-        columns = [np.ascontiguousarray(np.broadcast_to(self.get(v), (lanes,))) for v in op.values]
-        parts = [c.view(np.uint8).reshape(lanes, -1)[:, :size] for c in columns]
-        data = np.concatenate(parts, axis=1)
-        self.spaces.write(address[on], data[on], op.align, op.space)
-
-    def exchange(self, op: Exchange) -> Lanes:
-        address = self.addresses(op)
-        space = "shared" if address[0] >= self.spaces.shared_base else "global"
-        old = self.spaces.read(address, 4, 4, space).view(np.int32).reshape(1)
-        if old[0] == self.get(op.expected)[0]:
-            self.spaces.write(address, self.get(op.new).view(np.uint8).reshape(1, 4), 4, space)
-        return old
-
     def shown(self, reg: Reg, lane: int) -> str:
         held = self.vector(reg)[lane]
         return f"{float(held):.9g}" if reg.type == "f32" else str(int(held))
-
-
-def constant(op: Constant) -> Lanes:
-    """The values as an array of the constant's type; integers may be given signed or unsigned."""
-    if op.type == "f32":
-        return np.array(op.values, np.float32)
-    if op.type == "i1":
-        return np.array(op.values).astype(bool)
-    bits = 32 if op.type == "i32" else 64
-    wrapped = [int(v) & ((1 << bits) - 1) for v in op.values]
-    return np.array(wrapped, f"u{bits // 8}").view(DTYPES[op.type])
-
-
-def lookup(table: Sequence[int], index: Lanes) -> Lanes:
-    """The table's entry (32 bits) at `index` modulo its length, which is a power of two."""
-    entries = constant(Constant("i32", tuple(table)))
-    found: Lanes = entries[index.astype(np.int64) & (len(table) - 1)]
-    return found
-
-
-def lookup_bytes(table: Sequence[int], word: Lanes) -> Lanes:
-    """Each byte of each word replaced by the table's entry at that byte modulo the table's length."""
-    entries = np.array([v & 0xFF for v in table], np.uint8)
-    found: NDArray[np.uint8] = entries[np.ascontiguousarray(word).view(np.uint8) & (len(table) - 1)]
-    return found.view(np.int32)
-
-
-def pick_bytes(x: Lanes, y: Lanes, order: Sequence[int]) -> Lanes:
-    """Words of bytes that are taken from those of x and y, by number, or 0."""
-    wide = [np.ascontiguousarray(w).view(np.uint8).reshape(-1, 4) for w in np.broadcast_arrays(x, y)]
-    bytes_ = np.concatenate([*wide, np.zeros_like(wide[0][:, :1])], axis=1)
-    return np.ascontiguousarray(bytes_[:, list(order)]).view(np.int32).reshape(-1)

@@ -38,21 +38,23 @@ class Lines:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hinted: set[int] = set()
         self.missed: list[int] = []
-        original = simulator._Machine.operation
+        original = simulator._Machine.let
 
-        def spy(machine: simulator._Machine, op: Operation) -> tuple[simulator.Lanes, ...]:
+        def spy(machine: simulator._Machine, let: Let) -> None:
+            op = let.op
             if isinstance(op, Prefetch | Read):
                 base = np.broadcast_to(machine.get(op.base) + machine.get(op.offset), (machine.lanes,))
                 size = 1 if isinstance(op, Prefetch) else op.count * op.bits // 8
-                on = np.ones(machine.lanes, bool) if isinstance(op, Prefetch) else machine.active(op, machine.lanes)
+                mask = op.mask if isinstance(op, Read) else None
+                on = np.ones(machine.lanes, bool) if mask is None else machine.vector(mask).astype(bool)
                 lines = sorted({int(a + k) // LINE for a in base[on] for k in (0, size - 1)})
                 if isinstance(op, Prefetch):
                     self.hinted.update(lines)
                 else:
                     self.missed += [line for line in lines if line not in self.hinted]
-            return original(machine, op)
+            original(machine, let)
 
-        monkeypatch.setattr(simulator._Machine, "operation", spy)
+        monkeypatch.setattr(simulator._Machine, "let", spy)
 
 
 ROWS = """

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bitwright.backend.lane import simulate as simulator
-from bitwright.backend.lane.ir import Write
+from bitwright.backend.lane.accesses import Accesses
+from bitwright.backend.lane.ir import Let, Write
 from bitwright.tests.backend.lower.random_access import layouts
 from bitwright.tests.backend.lower.three_ways import Case, agree
 from bitwright.tests.samples import array, of, zeros
@@ -99,13 +99,13 @@ def test_native_reductions(kind: str) -> None:
 def test_the_lanes_that_hold_copies_of_a_sum_agree_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums of 2^k terms of very different sizes depend on the order; each lane shows its own copy."""
     seen: list[NDArray[np.int32]] = []
-    original = simulator._Machine.write
+    original = Accesses.write
 
-    def spy(machine: simulator._Machine, op: Write) -> None:
-        seen.append(np.array(machine.vector(op.values[0])))
-        original(machine, op)
+    def spy(accesses: Accesses, let: Let, op: Write) -> None:
+        seen.append(np.array(np.broadcast_to(accesses.get(op.values[0]), (accesses.lanes,))).view(np.int32))
+        original(accesses, let, op)
 
-    monkeypatch.setattr(simulator._Machine, "write", spy)
+    monkeypatch.setattr(Accesses, "write", spy)
     rng = np.random.default_rng(5)
     for lanes in (5, 6, 8, 12, 16):
         x = (rng.standard_normal(lanes) * 10.0 ** rng.integers(-6, 6, lanes)).astype(np.float32)
