@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ...vm.ir import Value
 from ...vm.layout.relation import Layout
 from ...vm.layout.spread import cover
 from ...vm.ops import Store, View
 from ..lane.ir import Reg
 from .context import Context
+from .exchange import Taken, shuffled
 from .tile import Tile, coordinates, matching
 
 
@@ -37,7 +36,8 @@ def converted(c: Context, tile: Tile, result: Value) -> Tile:
     if match is not None:
         return tile.renamed(c.b, kind, match)
     values = tuple(tile.values(c.b))
-    return Tile(kind, tuple(_gathered(c, values, *places) for places in _sources(c, tile.layout, kind.layout, rank)))
+    places = _sources(c, tile.layout, kind.layout, rank)
+    return Tile(kind, tuple(shuffled(c, [_taken(values, *p) for p in places])))
 
 
 def _sources(c: Context, old: Layout, new: Layout, rank: int) -> list[tuple[list[int], list[int]]]:
@@ -59,9 +59,9 @@ def _sources(c: Context, old: Layout, new: Layout, rank: int) -> list[tuple[list
     return out
 
 
-def _gathered(c: Context, values: tuple[Reg, ...], registers: list[int], lanes: list[int]) -> Reg:
+def _taken(values: tuple[Reg, ...], registers: list[int], lanes: list[int]) -> Taken:
     used = sorted(set(registers))
     if values[used[0]].uniform and all(values[r] is values[used[0]] for r in used):
-        return values[used[0]]
+        return Taken((values[used[0]],), (0,) * len(lanes), tuple(lanes))
     order = {r: i for i, r in enumerate(used)}
-    return c.b.shuffle([values[r] for r in used], [order[r] for r in registers], [int(x) for x in np.asarray(lanes)])
+    return Taken(tuple(values[r] for r in used), tuple(order[r] for r in registers), tuple(lanes))

@@ -15,6 +15,7 @@ from ..lane.build import Builder
 from ..lane.ir import Reg
 from .arithmetic import rounded
 from .context import Context
+from .exchange import Taken, crosses, shuffled
 from .tile import coordinates
 
 Fold = Callable[[Reg, Reg], Reg]
@@ -49,7 +50,7 @@ def lower_reduce(c: Context, result: Value, op: Reduce) -> None:
         groups.setdefault(coords[:, register].tobytes(), {})[full[:, register].tobytes()] = value
     partial = {key: tree(list(values.values()), fold) for key, values in groups.items()}
     for extent, stride in _lane_digits(tile.layout, op.dim):
-        partial = {key: _across(c, x, extent, stride, fold) for key, x in partial.items()}
+        partial = dict(zip(partial, _across(c, list(partial.values()), extent, stride, fold), strict=True))
     kind = result.type
     assert kind.layout is not None
     out = coordinates(kind.layout, len(kind.shape), c.lanes)
@@ -64,22 +65,39 @@ def _lane_digits(layout: Layout, dim: int) -> list[tuple[int, int]]:
     return [(d.extent, d.on("lane")) for d in layout.digits if d.on("lane") and d.on(axis)]
 
 
-def _across(c: Context, x: Reg, extent: int, stride: int, fold: Fold) -> Reg:
-    """Folds over one digit of the lane number; every lane of the digit ends with the whole, the same to the last bit.
+def _across(c: Context, xs: list[Reg], extent: int, stride: int, fold: Fold) -> list[Reg]:
+    """Folds each over one digit of the lane number; every lane of the digit ends with the whole, the same to the last
+    bit.
 
     A power of two takes log2 steps, each with the lane half a turn away; for other extents each lane gathers all terms.
     """
     lane = np.arange(c.lanes)
     digit = lane // stride % extent
 
-    def of(place: NDArray[np.int64]) -> Reg:
-        """What the lane with that value of the digit holds."""
-        return c.b.shuffle([x], [0] * c.lanes, (lane + (place - digit) * stride).tolist())
+    def at(place: NDArray[np.int64]) -> tuple[int, ...]:
+        """For each lane, the one with that value of the digit."""
+        return tuple((lane + (place - digit) * stride).tolist())
 
     if extent & (extent - 1):
-        return tree([of(np.full(c.lanes, k)) for k in range(extent)], fold)
-    step = extent // 2
-    while step:
-        x = fold(x, of((digit + step) % extent))
-        step //= 2
+        return _gathered(c, xs, [at(np.full(c.lanes, k)) for k in range(extent)], fold)
+    steps = [1 << k for k in reversed(range(extent.bit_length() - 1))]
+    if c.target.warp is None:
+        return [_turned(c, x, [at((digit + s) % extent) for s in steps], fold) for x in xs]
+    partners = [at(digit ^ s) for s in steps]
+    far = max((k + 1 for k, lanes in enumerate(partners) if crosses(c, lanes)), default=0)
+    xs = [_turned(c, x, partners[far:][::-1], fold) for x in xs]
+    near = extent >> far  # so many neighbours have met
+    return _gathered(c, xs, [at(digit % near + k) for k in range(0, extent, near)], fold) if far else xs
+
+
+def _turned(c: Context, x: Reg, partners: list[tuple[int, ...]], fold: Fold) -> Reg:
+    """Folded with one partner after the other."""
+    for lanes in partners:
+        x = fold(x, c.b.shuffle([x], [0] * c.lanes, lanes))
     return x
+
+
+def _gathered(c: Context, xs: list[Reg], partners: list[tuple[int, ...]], fold: Fold) -> list[Reg]:
+    """Each folded over what all its partners hold, in their order."""
+    found = iter(shuffled(c, [Taken((x,), (0,) * c.lanes, lanes) for x in xs for lanes in partners]))
+    return [tree([next(found) for _ in partners], fold) for _ in xs]
