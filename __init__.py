@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .backend.llvm.pool import set_threads, threads
     from .backend.target import Target, target
     from .frontend import relax
+    from .frontend.export import export
     from .frontend.importers.gguf import load_qtensor as load_gguf
     from .frontend.importers.safetensors import QTensorFileError, load
     from .frontend.jit import Jit, jit, tune
@@ -36,9 +37,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Artifact", "ArtifactError", "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError",
-    "QTensor", "QTensorFileError", "Session", "Target", "codebook", "compile", "dtype", "float_dtype", "interpret",
-    "jit", "layout", "linear", "linear_kernel", "load", "load_artifact", "load_gguf", "pack", "quantize", "relax",
-    "set_threads", "simulate", "synchronize", "target", "threads", "tune", "unpack",
+    "QTensor", "QTensorFileError", "Session", "Target", "codebook", "compile", "dtype", "export", "float_dtype",
+    "interpret", "jit", "layout", "linear", "linear_kernel", "load", "load_artifact", "load_gguf", "pack", "quantize",
+    "relax", "set_threads", "simulate", "synchronize", "target", "threads", "tune", "unpack",
 ]  # fmt: skip
 
 _PLACES = {
@@ -47,6 +48,7 @@ _PLACES = {
     ".backend.lane.simulate": ("LaneError",),
     ".backend.llvm.pool": ("set_threads", "threads"),
     ".backend.target": ("Target", "target"),
+    ".frontend.export": ("export",),
     ".frontend.importers.safetensors": ("QTensorFileError", "load"),
     ".frontend.jit": ("Jit", "jit", "tune"),
     ".frontend.kernel": ("Kernel", "compile", "simulate"),

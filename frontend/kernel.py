@@ -16,17 +16,19 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend.artifact import Binary
 from ..backend.cache import default_cache
 from ..backend.cuda.build import compiler_version, to_ptx
 from ..backend.cuda.sass import disassemble
 from ..backend.exclusive import once
-from ..backend.lane.simulate import simulate as run_lanes
+from ..backend.lane.facts import Facts
 from ..backend.lane.text import render
 from ..backend.llvm.build import assembly, load
 from ..backend.llvm.entry import make_function
 from ..backend.llvm.pool import parallel_address
 from ..backend.pipeline import Compiled, compile_program
 from ..backend.report import report
+from ..backend.simulated import simulate_on
 from ..backend.target import Target
 from ..backend.target import target as find_target
 from ..vm.bits import pack
@@ -36,6 +38,7 @@ from ..vm.dtypes import Codebook
 from ..vm.expr import evaluate
 from ..vm.ir import Program
 from ..vm.text import print_program
+from .binary import binary_of, calling
 from .build import ParameterValue, build
 from .parse import parse, parse_function
 from .syntax import Kernel as KernelSyntax
@@ -86,6 +89,10 @@ def text_of(value: object) -> str:
 class Kernel:
     """A kernel to call: `k(x, w, y)` with NumPy arrays, torch CPU tensors, or anything that speaks DLPack.
 
+    A kernel for a GPU takes torch CUDA tensors, CuPy arrays and what else lies there, and runs on the stream that is
+    current for the first of them; a call returns at once, and can be recorded into a CUDA graph (call the kernel once
+    before).  A check of its own that fails is raised by a later call, or by `synchronize`.
+
     Arrays that the kernel writes are changed in place.  Integer and float scalars are passed by position like arrays;
     sizes that no array tells are passed by name (`k(x, w, y, K=4096)`).
     """
@@ -115,6 +122,16 @@ class Kernel:
             cache.put(key, found)
         return found
 
+    @once
+    def binary(self) -> Binary:
+        """The code and how it is called, from the cache if both are there: what an artifact holds."""
+        cache, key = default_cache(), default_cache().key("calling", self._key())
+        found = cache.get(key)
+        if found is None:
+            found = calling(self.name, self.compiled)
+            cache.put(key, found)
+        return binary_of(found, self.code)
+
     def _key(self) -> str:
         s = self.source_text
         where = self.target
@@ -127,14 +144,16 @@ class Kernel:
 
     @once
     def function(self) -> Callable_:
-        """The tvm-ffi function: what Python calls, and what TVM calls as a packed function."""
+        """What a call runs: of a CPU the tvm-ffi function, which TVM calls as a packed function; of a GPU a launch."""
         if not self.target.runs_here:
             raise Diagnostic(
                 Problem(
                     f"this machine cannot run code for {self.target.name}",
-                    'compile for target="cpu", or run it elsewhere',
+                    'compile for target="cpu", run it elsewhere, or look at it run in bitwright.simulate',
                 )
             )
+        if self.target.kind == "cuda":
+            return self.binary.load()
         return cast(Callable_, make_function(load(self.code, {"bw_parallel": parallel_address()})))
 
     def __call__(self, *arguments: object, **sizes: int) -> None:
@@ -212,12 +231,15 @@ class Kernel:
         return pack(codes.reshape(-1), array.dtype.bits)
 
 
-def simulate(kernel: Kernel, *arguments: Argument, sizes: Mapping[str, int] = MappingProxyType({})) -> None:
+def simulate(kernel: Kernel, *arguments: Argument, sizes: Mapping[str, int] = MappingProxyType({})) -> Facts:
     """Runs the kernel's lane code in the simulator: what `kernel(*arguments)` does, with every access checked.
 
-    Works for targets that this machine cannot run.  Arrays are NumPy arrays, written in place.  Raises LaneError for
-    accesses that leave an array, misalignment, and lanes that write one byte in one step; InterpretError for arguments
-    that do not fit.  What blocks do to each other is for `interpret` to find.
+    Works for targets that this machine cannot run.  Arrays are NumPy arrays, written in place.  Gives what was done:
+    operations, bytes and, on GPUs, bank conflicts and sectors (`print` shows a table).
+
+    Raises LaneError for accesses that leave an array, misalignment, and lanes that write one byte in one step; on GPUs
+    also for accesses that no barrier orders, and for bytes that a copy is under way to.  Raises InterpretError for
+    arguments that do not fit.  What blocks do to each other is for `interpret` to find.
     """
     program, function = kernel.program, kernel.compiled.function
     assert function is not None
@@ -225,7 +247,7 @@ def simulate(kernel: Kernel, *arguments: Argument, sizes: Mapping[str, int] = Ma
     plain = [_plain(a) for a in arguments]
     slots = [a if isinstance(a, np.ndarray | int | float) else 0 for a in plain]
     extents = [evaluate(n, call.scalars) for n in program.grid]
-    run_lanes(function, [*slots, *(call.scalars[v] for v in program.sizes)], prod(extents))
+    return simulate_on(kernel.target, function, [*slots, *(call.scalars[v] for v in program.sizes)], prod(extents))
 
 
 def _plain(argument: object) -> object:

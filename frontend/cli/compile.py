@@ -35,7 +35,9 @@ _STAGES = {
 def compile_command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A program; - is stdin.")],
     kernel: Annotated[str | None, typer.Option("--kernel", help="Which kernel of the file.")] = None,
-    target: Annotated[str, typer.Option("--target", help="cpu (this machine), cpu:znver4, cuda:sm_90a ...")] = "cpu",
+    target: Annotated[
+        str, typer.Option("--target", help="cpu (this machine), cpu:znver4, cuda:sm_90a ...; --export takes several.")
+    ] = "cpu",
     parameter: Annotated[
         list[str] | None,
         typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A compile-time parameter, or a fixed size."),
@@ -46,19 +48,29 @@ def compile_command(
     emit: Annotated[Emit | None, typer.Option("--emit", help="Write this stage of the compiler.")] = None,
     output: Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; - is stdout.")] = None,
     report: Annotated[bool, typer.Option("--report", help="Print what the code costs.")] = False,
+    export: Annotated[
+        str | None,
+        typer.Option("--export", metavar="DIR", help="Write an artifact: code to call without the compiler."),
+    ] = None,
 ) -> None:
     """Compile a kernel, and write a stage of it or say what the code costs.
 
     The stages are tile (the language), lane (what one lane does), and then, for a CPU, llvm, asm and object; for a
     GPU, which need not be there, cuda (C++), ptx, sass (its machine code) and cubin. With -o alone the object or the
     cubin is written; with neither --emit nor -o the report is printed. The object's one symbol is `bw_entry`, a
-    function of tvm-ffi's calling convention; the cubin's is `bw_kernel`.
+    function of tvm-ffi's calling convention; the cubin's is `bw_kernel`. With --export a folder is written, for one
+    target or for several with commas between, which Python's `bitwright.load_artifact` calls on any machine.
 
     Example: `bitwright compile matmul.bw -p W=u3 --target cpu:znver4 --emit asm -o matmul.s`
     """
     from ...backend.report import describe
-    from .program import compile_file
+    from .program import compile_file, export_file
 
+    if export is not None:
+        if emit is not None or output is not None or report:
+            raise CliError("--export writes a folder of its own: leave out --emit, --output and --report")
+        export_file(file, kernel, target, parameter or [], divisible or [], export)
+        return
     made = compile_file(file, kernel, target, parameter or [], divisible or [])
     stages = _STAGES[made.target.kind]
     binary = stages[-1]

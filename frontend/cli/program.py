@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...backend.target import target as find_target
+from ..export import export
 from ..kernel import Kernel, KernelSource
 from ..parse import parse
 from .errors import CliError
-from .files import read_program, shown_name
+from .files import STANDARD, read_program, shown_name
 from .parameters import choose_kernel, parameters_for, split_pairs
 
 
@@ -25,6 +26,17 @@ def compile_file(
     )
     assert made.program.name == chosen.name
     return made
+
+
+def export_file(
+    file: str, kernel: str | None, targets: str, parameters: Iterable[str], divisible: Iterable[str], folder: str
+) -> None:
+    """Writes an artifact of the kernel that the options name, for each of the targets between commas."""
+    if file == STANDARD and "," in targets:
+        raise CliError("standard input is read once: give a file to compile for several targets")
+    given, facts = list(parameters), list(divisible)
+    made = [compile_file(file, kernel, name.strip(), given, facts) for name in targets.split(",")]
+    export(folder, *made)
 
 
 def integers(texts: Iterable[str], option: str, lowest: int) -> dict[str, int]:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bitwright.backend.artifact import load_artifact
 from bitwright.frontend.cli.main import app
 from bitwright.frontend.parse import parse
 
@@ -90,3 +92,32 @@ def test_mistakes(program: str, arguments: list[str], message: str) -> None:
     assert result.exit_code == 1
     assert message in result.stderr
     assert isinstance(result.exception, SystemExit)
+
+
+def test_an_artifact_for_several_targets_is_exported(program: str, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    base = ["compile", program, "--kernel", "double", "--export", str(folder)]
+    result = RUN.invoke(app, [*base, "--target", "cpu, cuda:sm_90a,cuda:sm_80"])
+    assert result.exit_code == 0, result.stderr
+    suffixes = sorted(path.suffix for path in folder.iterdir())
+    assert suffixes == [".cubin", ".cubin", ".json", ".o"]
+    assert load_artifact(folder, "cuda:sm_80").binary.architecture == "sm_80"
+    x, y = np.arange(100, dtype=np.float32), np.zeros(100, np.float32)
+    load_artifact(folder, "cpu")(x, y)
+    np.testing.assert_array_equal(y, 2 * x)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["--emit", "lane"], "leave out --emit"),
+        (["--target", "cpu,cpu"], "two kernels are for cpu"),
+        (["--target", "cpu,"], "unknown target ''"),
+    ],
+)
+def test_what_an_artifact_cannot_be_made_of_is_said(program: str, tmp_path: Path, more: list[str], text: str) -> None:
+    folder = tmp_path / "out"
+    result = RUN.invoke(app, ["compile", program, "--kernel", "double", "--export", str(folder), *more])
+    assert result.exit_code == 1
+    assert text in result.stderr
+    assert not folder.exists()
