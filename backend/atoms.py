@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .cuda import atoms as cuda_atoms
+from .lane.simulate import Meaning
 from .llvm import atoms as llvm_atoms
 from .target import Target
 
-__all__ = ["has_instruction", "select_row"]
+__all__ = ["has_instruction", "meanings", "select_row"]
 
 
 def select_row(target: Target, name: str) -> llvm_atoms.Row | cuda_atoms.Row:
@@ -24,3 +27,10 @@ def has_instruction(target: Target, name: str) -> bool:
     if target.kind == "cuda":
         return name in cuda_atoms.rows_of(target)
     return any(row.name == name for row in llvm_atoms.ROWS) and llvm_atoms.has_instruction(target, name)
+
+
+def meanings(target: Target) -> Mapping[str, Meaning]:
+    """What each atom means (in NumPy), by name."""
+    if target.kind == "cuda":
+        return cuda_atoms.MEANINGS
+    return {row.name: row.meaning for row in llvm_atoms.ROWS}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 from ...vm.layout.relation import Layout
 from ..lane.ir import Type
 from ..lane.meaning import Lanes, odd_sum
+from ..lane.simulate import Meaning
 
 __all__ = ["NAN", "Matrix", "Meaning", "Row", "bf16_of", "f16_of", "fused", "halves_of", "joined", "singles_of"]
 
-Meaning = Callable[..., Lanes | tuple[Lanes, ...]]
 Halves = NDArray[np.uint16]
 Doubles = NDArray[np.float64]
 
