@@ -25,6 +25,7 @@ from .ops import (
     CopyAsync,
     Dot,
     Expand,
+    Fma,
     Full,
     Instruction,
     Iota,
@@ -161,6 +162,8 @@ def _computed(op: Instruction) -> list[Piece]:
             return [f"{kind}(", x, ", ", y, ")"]
         case Binary(kind, x, y):
             return [x, f" {INFIX[kind]} ", y]
+        case Fma(x, y, z):
+            return ["fma(", x, ", ", y, ", ", z, ")"]
         case Where(condition, x, y):
             return ["where(", condition, ", ", x, ", ", y, ")"]
         case Reduce(kind, x, dim, keepdim):

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from ...vm.dtypes import Bool, DType, Float, Int
 from ...vm.ir import Value
 from ...vm.layout.spread import squeeze
-from ...vm.ops import Binary, Unary, Where
+from ...vm.ops import Binary, Fma, Unary, Where
 from ..lane.ir import Reg
 from .context import Context
 from .decode import decode
 from .encode import encode
 from .index import floor_divide
-from .tile import Later, coordinates, matching
+from .tile import Later, Scaled, coordinates, matching
 from .whole import wrap
 
 _FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "min": "fmin", "max": "fmax"}
@@ -95,6 +95,8 @@ def lower_binary(c: Context, result: Value, op: Binary) -> None:
     dtype = op.x.type.dtype
     xs, ys = aligned(c, op.x, result), aligned(c, op.y, result)
     compare = op.kind in ("lt", "le", "eq", "ne")
+    if op.kind == "mul" and dtype.name == "f32":
+        xs, ys = _unscaled(c, op.x, op.y, result, xs, ys)
 
     def make(register: int) -> Reg:
         value = _binary(c, op.kind, dtype, xs[register], ys[register])
@@ -147,6 +149,45 @@ def _shift(c: Context, kind: str, dtype: Int, x: Reg, y: Reg) -> Reg:
         return b.apply("select", over, b.constant(x.type, 0), moved)
     last = b.constant(y.type, dtype.bits - 1)
     return b.apply("ashr", x, b.apply("select", over, last, y))
+
+
+def lower_fma(c: Context, result: Value, op: Fma) -> None:
+    xs, ys, zs = (aligned(c, v, result) for v in op.operands)
+    xs, ys = _unscaled(c, op.x, op.y, result, xs, ys)
+    c.define(result, Later(len(xs), lambda r: c.b.apply("fma", xs[r], ys[r], zs[r])))
+
+
+def _unscaled(
+    c: Context, x: Value, y: Value, result: Value, xs: Sequence[Reg], ys: Sequence[Reg]
+) -> tuple[Sequence[Reg], Sequence[Reg]]:
+    """The factors of a product; where one is known as numbers times powers of two, the other one takes the powers.
+
+    It has fewer registers if it is repeated, as scales are, and is far from the ends of f32's range.
+    """
+    for one, other in ((x, y), (y, x)):
+        scaled = c.tile(one).scaled
+        if scaled is not None and one.type.shape == result.type.shape and _moderate(c, other):
+            numbers, factors = _shifted(c, one, scaled, ys if one is x else xs, result)
+            return (numbers, factors) if one is x else (factors, numbers)
+    return xs, ys
+
+
+def _shifted(
+    c: Context, one: Value, scaled: Scaled, plain: Sequence[Reg], result: Value
+) -> tuple[Sequence[Reg], Sequence[Reg]]:
+    """The numbers of one factor for the registers of the result, and the other factor with their powers of two."""
+    assert result.type.layout is not None
+    match = matching(c.tile(one).layout, result.type.layout, len(result.type.shape), c.lanes)
+    assert match is not None
+    found = match
+    numbers = Later(len(found), lambda r: scaled.numbers[found[r]])
+    return numbers, Later(len(found), lambda r: c.b.apply("fmul", plain[r], c.b.f32(scaled.factors[found[r]])))
+
+
+def _moderate(c: Context, value: Value) -> bool:
+    """Whether the values are those of a type whose finite values are far from the ends of f32's range."""
+    origin = c.tile(value).origin
+    return origin is not None and isinstance(origin[0], Float) and origin[0].exponent <= 5
 
 
 def lower_where(c: Context, result: Value, op: Where) -> None:

@@ -50,12 +50,11 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
     narrow = isinstance(tile.form, Packed) and source.bits <= 8 and not isinstance(source, Bool)
     if narrow and target.name == "f32":
         assert isinstance(tile.form, Packed)
-        c.tiles[result] = _deferred(c, result, tile, tile.form)
+        c.tiles[result] = replace(_deferred(c, result, tile, tile.form), origin=_origin(c, tile, result))
         return
     if narrow and target.name in ("f16", "bf16") and c.target.warp and _exact(source, target):
         assert isinstance(tile.form, Packed)
-        held = replace(tile.form, positions=tile.form.positions[list(_match(c, tile, result))])
-        c.tiles[result] = replace(_deferred(c, result, tile, tile.form), origin=(source, held))
+        c.tiles[result] = replace(_deferred(c, result, tile, tile.form), origin=_origin(c, tile, result))
         return
     if _table(c, tile, op):
         _by_table(c, result, tile, op)
@@ -68,7 +67,8 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
     overflow: Overflow = "ieee" if _exact(source, target) else op.overflow
     rounding: Rounding = "rne" if _exact(source, target) else op.rounding
     out = Later(len(values), lambda r: cast(c.b, source, target, values[r], rounding, overflow, random[r]))
-    c.tiles[result] = Tile(result.type, separate(out, target) if _coded(target) else out)
+    origin = _origin(c, tile, result) if target.name == "f32" and source.bits <= 16 else None
+    c.tiles[result] = Tile(result.type, separate(out, target) if _coded(target) else out, origin)
 
 
 def _in_bytes(c: Context, tile: Tile, result: Value) -> bool:
@@ -92,6 +92,14 @@ def _table(c: Context, tile: Tile, op: Cast) -> bool:
     if not isinstance(tile.form, Packed) or isinstance(op.x.type.dtype, Bool) or op.rounding == "stochastic":
         return False
     return op.x.type.dtype.bits <= c.b.table_bits and _coded(op.to)
+
+
+def _origin(c: Context, tile: Tile, result: Value) -> tuple[DType, Packed] | None:
+    """The codes that an exact cast takes, for the registers of the result, where products make use of them."""
+    if not isinstance(tile.form, Packed) or c.target.warp is None or tile.type.shape != result.type.shape:
+        return None
+    match = list(_match(c, tile, result))
+    return tile.type.dtype, replace(tile.form, positions=tile.form.positions[match])
 
 
 def _match(c: Context, tile: Tile, result: Value) -> tuple[int, ...]:

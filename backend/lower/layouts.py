@@ -33,7 +33,7 @@ from ...vm.ir import (
 )  # fmt: skip
 from ...vm.layout.relation import Layout, LayoutError
 from ...vm.layout.spread import cover, distribute, distribute_flat, same_lanes
-from ...vm.ops import Cast, Convert, Dot, Load, Reshape, Transpose, Unary, View
+from ...vm.ops import Binary, Cast, Convert, Dot, Fma, Load, Reshape, Transpose, Unary, View
 from ..target import Target
 from .matrix_layouts import matrix_layouts, terms_of
 from .unsupported import Unsupported, UnsupportedLayout
@@ -67,7 +67,8 @@ def assign_layouts(program: Program, target: Target) -> Program:
     """The same program with a layout on every tile, and its number of lanes."""
     lanes = block_lanes(program, target)
     rules = _Rules(target, lanes, {})
-    rules.find_stored(program)
+    if target.warp:
+        rules.find_natural(program)
     wishes: Wishes = {}
     _wish(program.body, rules, wishes)
     stage = _Forward(lanes, wishes, rules)
@@ -101,7 +102,7 @@ def _wish(body: tuple[Statement, ...], rules: _Rules, wishes: Wishes) -> None:
     for s in reversed(body):
         match s:
             case Let():
-                asked = wishes.get(s.result) if isinstance(s.result, Value) else None
+                asked = rules.natural.get(s.result) or wishes.get(s.result) if isinstance(s.result, Value) else None
                 for value, layout in zip(s.op.operands, rules.asked(s.op, asked), strict=True):
                     if layout is not None:
                         wishes.setdefault(value, layout)
@@ -126,11 +127,14 @@ def _wish(body: tuple[Statement, ...], rules: _Rules, wishes: Wishes) -> None:
 
 @dataclass(frozen=True)
 class _Rules:
-    """What instructions ask of layouts on a target; `stored` are those that follow from how arrays are stored."""
+    """What instructions ask of layouts on a target.
+
+    `natural` are layouts that follow from how arrays are stored and from how warps multiply: nobody has to wish them.
+    """
 
     target: Target
     lanes: int
-    stored: dict[Value, Layout]
+    natural: dict[Value, Layout]
 
     def of(self, op: Op, result: Layout | None, have: tuple[Layout | None, ...]) -> LayoutRule:
         if isinstance(op, Dot):
@@ -144,28 +148,39 @@ class _Rules:
     def asked(self, op: Op, result: Layout | None) -> tuple[Layout | None, ...]:
         """What the instruction wants of its operands if its result is to have a layout."""
         nothing = tuple(None for _ in op.operands)
-        known = tuple(self.stored.get(v) for v in op.operands) if isinstance(op, Dot) else nothing
+        known = tuple(self.natural.get(v) for v in op.operands) if isinstance(op, Dot) else nothing
         try:
             return self.of(op, result, known).operands
         except LayoutError:  # that layout of the result cannot be seen through a reshape
             return nothing
 
-    def find_stored(self, program: Program) -> None:
-        """Follows loads of arrays in tiles through what keeps their elements where they are."""
+    def find_natural(self, program: Program) -> None:
+        """Follows them through what keeps elements where they are."""
         for s in walk(program.body):
-            if not isinstance(s, Let) or not isinstance(s.result, Value):
-                continue
-            op = s.op
-            of_tiles = isinstance(op, Load) and isinstance(op.source, Array) and op.source.storage is not None
-            kept = isinstance(op, Cast | Transpose | Reshape | Unary) and all(v in self.stored for v in op.operands)
-            if not of_tiles and not kept:
-                continue
-            try:
-                layout = op.layouts(self.lanes, None, tuple(self.stored[v] for v in op.operands)).result
-                if layout is not None:
-                    self.stored[s.result] = on_block(layout, self.lanes)
-            except (LayoutError, Unsupported):  # which the stage itself reports, where it matters
-                continue
+            if isinstance(s, Let) and isinstance(s.result, Value):
+                try:
+                    layout = self._natural(s.op, s.result)
+                    if layout is not None:
+                        self.natural[s.result] = on_block(layout, self.lanes)
+                except (LayoutError, Unsupported):  # which the stage itself reports, where it matters
+                    continue
+
+    def _natural(self, op: Op, result: Value) -> Layout | None:
+        match op:
+            case Load():
+                of_tiles = isinstance(op.source, Array) and op.source.storage is not None
+                return op.layouts(self.lanes, None, ()).result if of_tiles else None
+            case Dot():
+                terms = terms_of(self.target, op.a.type.dtype, op.b.type.dtype)
+                return self.of(op, None, (self.natural.get(op.a), None, None)).result if terms else None
+            case Cast() | Unary() | Transpose() | Reshape():
+                known = tuple(self.natural.get(v) for v in op.operands)
+                return op.layouts(self.lanes, None, known).result if None not in known else None
+            case Binary() | Fma():
+                whole = (v for v in op.operands if v.type.shape == result.type.shape)
+                return next((self.natural[v] for v in whole if v in self.natural), None)
+            case _:
+                return None
 
 
 class _Forward:

@@ -15,7 +15,7 @@ from .context import Context
 from .fragments import Part, Parts, parts_of
 from .matrix_layouts import matrix_layouts, terms_of
 from .swar import repack
-from .tile import Packed, Tile, coordinates
+from .tile import Later, Packed, Scaled, Tile, coordinates
 
 __all__ = ["lower_matrix"]
 
@@ -55,7 +55,11 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
         plain = _Words(c, a, at.a)
         product.add(lambda row, word: plain(row, word), sums)
     else:
-        _coded(c, product, op.a.type.dtype, parts, sums)
+        scaled = _coded(c, product, op.a.type.dtype, parts, sums)
+        if scaled is not None:
+            whole = _multiplied(c, scaled)
+            c.tiles[result] = Tile(result.type, whole, scaled=scaled)
+            return True
     c.define(result, tuple(sums))
     return True
 
@@ -148,22 +152,41 @@ class _Product:
         return sums
 
 
-def _coded(c: Context, product: _Product, to: DType, parts: Parts, sums: list[Reg]) -> None:
-    """Adds the product to `sums`, where a's numbers are known up to a factor and a difference for each row."""
+def _coded(c: Context, product: _Product, to: DType, parts: Parts, sums: list[Reg]) -> Scaled | None:
+    """Adds the product to `sums`, where a's numbers are known up to a factor and a difference for each row.
+
+    If the sums were 0, what they are is also given as numbers of which the factor is not taken out yet.
+    """
     b = c.b
-    found = [(part, product.fresh(_of(part, product.at))) for part in parts.parts]
+    first, *more = parts.parts
+    found = [product.fresh(_of(part, product.at)) for part in parts.parts]
     total: list[Reg] = []
     if any(parts.bias):
         ones = b.i32(_ONES[to.name])
         total = product.fresh(lambda row, word: ones)
+    zero = all((known := b.known(r)) is not None and not known.any() for r in sums)
+    numbers, factors = list(sums), [1.0] * len(sums)
     for row, pairs in enumerate(product.at.sums):
+        factor = 2.0 ** first.exponent[row]
         for register in (r for pair in pairs for r in pair):
-            value = sums[register]
-            if any(parts.bias):
-                value = b.apply("fma", total[register], b.f32(-parts.bias[row]), value)
-            for part, chain in found:
-                value = b.apply("fma", chain[register], b.f32(2.0 ** part.exponent[row]), value)
-            sums[register] = value
+            number = found[0][register]
+            for part, chain in zip(more, found[1:], strict=True):
+                number = b.apply("fma", chain[register], b.f32(2.0 ** part.exponent[row] / factor), number)
+            if parts.bias[row]:
+                number = b.apply("fma", total[register], b.f32(-parts.bias[row] / factor), number)
+            numbers[register], factors[register] = number, factor
+    if zero:
+        return Scaled(numbers, factors)
+    for register, number in enumerate(numbers):
+        sums[register] = b.apply("fma", number, b.f32(factors[register]), sums[register])
+    return None
+
+
+def _multiplied(c: Context, scaled: Scaled) -> Later:
+    def make(register: int) -> Reg:
+        return c.b.apply("fmul", scaled.numbers[register], c.b.f32(scaled.factors[register]))
+
+    return Later(len(scaled.numbers), make)
 
 
 def _of(part: Part, at: _Places) -> Callable[[int, int], Reg]:

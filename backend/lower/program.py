@@ -20,6 +20,7 @@ from ...vm.ops import (
     CopyAsync,
     Dot,
     Expand,
+    Fma,
     Full,
     Instruction,
     Iota,
@@ -44,7 +45,7 @@ from ..lane.build import Builder
 from ..lane.ir import Exchange, Fail, Fence, Function, Reg, Show, WaitCopies
 from ..target import Target
 from .access import Window
-from .arithmetic import aligned, lower_binary, lower_unary, lower_where
+from .arithmetic import aligned, lower_binary, lower_fma, lower_unary, lower_where
 from .casts import lower_cast, lower_view
 from .context import Context, byte_table_bits, table_bits
 from .convert import converted, lower_convert
@@ -150,8 +151,8 @@ def lower_op(c: Context, result: Binding | None, op: Instruction) -> None:
 
 def _lower_value(
     c: Context, result: Value,
-    op: Load | Full | Scalar | Iota | Reshape | Transpose | Expand | View | Convert | Unary | Binary | Where | Cast
-    | Reduce | Dot | Random,
+    op: Load | Full | Scalar | Iota | Reshape | Transpose | Expand | View | Convert | Unary | Binary | Where | Fma
+    | Cast     | Reduce | Dot | Random,
 ) -> None:  # fmt: skip
     match op:
         case Load():
@@ -183,6 +184,8 @@ def _lower_value(
             lower_binary(c, result, op)
         case Where():
             lower_where(c, result, op)
+        case Fma():
+            lower_fma(c, result, op)
         case Cast():
             lower_cast(c, result, op)
         case Reduce():

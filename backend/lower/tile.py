@@ -75,15 +75,25 @@ def separate(codes: Sequence[Reg], dtype: DType) -> Packed:
 
 
 @dataclass(frozen=True, eq=False)
+class Scaled:
+    """Elements as numbers[r] * factors[r]; the factors are powers of two."""
+
+    numbers: Sequence[Reg]
+    factors: Sequence[float]
+
+
+@dataclass(frozen=True, eq=False)
 class Tile:
     """A tile's elements in one lane, in one of the two forms.
 
     `origin`: the dtype and the codes of which the elements are the values, exactly, if that is what they are.
+    `scaled`: the elements as products with powers of two that need not be carried out.
     """
 
     type: TileType
     form: Sequence[Reg] | Packed
     origin: tuple[DType, Packed] | None = None
+    scaled: Scaled | None = None
 
     @property
     def layout(self) -> Layout:
@@ -105,7 +115,7 @@ class Tile:
 
     def settled(self) -> Tile:
         """The same with everything computed."""
-        if self.origin is not None:  # what is computed is the codes
+        if self.origin is not None and not isinstance(self.form, Packed):  # what is computed is the codes
             dtype, codes = self.origin
             return replace(self, origin=(dtype, replace(codes, words=tuple(codes.words))))
         if isinstance(self.form, Packed):

@@ -64,6 +64,7 @@ _ROWS = (
     _row("any", partial(maths.reduced, kind="any"), "x", "dim keepdim"),
     _row("all", partial(maths.reduced, kind="all"), "x", "dim keepdim"),
     _row("where", maths.where, "condition x y"),
+    _row("fma", maths.fma, "x y z"),
     _row("dot", maths.dot, "a b", "acc"),
     _row("ceildiv", maths.ceildiv, "x y"),
     # what is known when the kernel is compiled

@@ -73,6 +73,11 @@ def where(a: Arguments) -> Entity:
     return a.b.emit(ops.Where(*level([condition, first, second], a.b, a.span)), a.span)
 
 
+def fma(a: Arguments) -> Entity:
+    """`fma(x, y, z)`: x * y + z of f32 tiles, rounded once."""
+    return a.b.emit(ops.Fma(*level([a.tile(n) for n in ("x", "y", "z")], a.b, a.span)), a.span)
+
+
 def dot(a: Arguments) -> Entity:
     """`dot(a, b, acc)`: acc + a · b; without acc it starts from zeros."""
     x, y = a.tile("a"), a.tile("b")

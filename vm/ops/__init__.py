@@ -1,7 +1,7 @@
 """The instruction set: a closed union, so that the type checker knows when a match forgets one."""
 
 from .debug import Assert, DebugOp, Print
-from .elementwise import Binary, Cast, ElementwiseOp, Unary, Where
+from .elementwise import Binary, Cast, ElementwiseOp, Fma, Unary, Where
 from .matmul import Dot, MatmulOp
 from .memory import Commit, CopyAsync, Load, MemoryOp, Store, Wait
 from .random import Random, RandomOp
@@ -12,7 +12,7 @@ from .tile import Convert, Expand, Full, Iota, Item, Reshape, Scalar, TileOp, Tr
 Instruction = MemoryOp | TileOp | ElementwiseOp | ReductionOp | MatmulOp | SyncOp | RandomOp | DebugOp
 
 __all__ = [
-    "Assert", "Barrier", "Binary", "Cast", "Commit", "Convert", "CopyAsync", "Dot", "Expand", "Full", "Instruction",
-    "Iota", "Item", "Load", "Lock", "Print", "Random", "Reduce", "Release", "Reshape", "Scalar", "Store", "Transpose",
-    "Unary", "View", "Wait", "Where",
+    "Assert", "Barrier", "Binary", "Cast", "Commit", "Convert", "CopyAsync", "Dot", "Expand", "Fma", "Full",
+    "Instruction", "Iota", "Item", "Load", "Lock", "Print", "Random", "Reduce", "Release", "Reshape", "Scalar", "Store",
+    "Transpose", "Unary", "View", "Wait", "Where",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Literal, cast
 import numpy as np
 
 from ..dtypes import Bool, Codebook, DType, Float, Int, Overflow, Rounding
+from ..fused import fma32
 from ..ir import Carrier, Machine, Op, TileType, TypeRuleError, Value
 
 UnaryKind = Literal[
@@ -225,6 +226,27 @@ class Where(Op):
 
 
 @dataclass(frozen=True)
+class Fma(Op):
+    """`x · y + z` of f32 tiles, rounded once."""
+
+    x: Value
+    y: Value
+    z: Value
+
+    def infer(self) -> TileType:
+        kinds = [v.type for v in self.operands]
+        for kind in kinds:
+            if kind.dtype.name != "f32":
+                raise TypeRuleError(f"fma takes f32 tiles, not {kind}", "cast it to f32, or write x * y + z")
+        return TileType(kinds[0].dtype, _broadcast([kind.shape for kind in kinds]))
+
+    def run(self, machine: Machine) -> Carrier:
+        x, y, z = np.broadcast_arrays(*(machine.tile(v) for v in self.operands))
+        with np.errstate(all="ignore"):
+            return cast(Carrier, fma32(x, y, z).reshape(x.shape))
+
+
+@dataclass(frozen=True)
 class Cast(Op):
     """The nearest value of `to`, rounded once from the operand's own dtype (see `vm/dtypes.py` for the modes).
 
@@ -272,4 +294,4 @@ class Cast(Op):
         return self.to.round(values, rounding=self.rounding, overflow=self.overflow, random=random)
 
 
-ElementwiseOp = Unary | Binary | Where | Cast
+ElementwiseOp = Unary | Binary | Where | Fma | Cast
