@@ -139,7 +139,8 @@ def _load_runs(c: Context, window: Window, kind: TileType, bits: int, run: int, 
     for first in range(0, registers, run):
         base, offset = _byte_address(c, window, first, bits)
         mask = window.mask(first)
-        found = c.b.read(Read(base, offset, unit, per, mask, promised(c, window.memory)))
+        align = min(promised(c, window.memory), unit // 8)  # the first bit is a multiple of the unit
+        found = c.b.read(Read(base, offset, unit, per, mask, align))
         if mask is not None and other:
             codes = [c.b.i32(other)] * run
             stand = _insert(c, codes, dense(run, bits), unit)

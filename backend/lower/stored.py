@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,8 @@ def _load_staged(c: Context, staged: Staged, storage: Tiled, kind: TileType) -> 
 
 def _read(c: Context, array: Array, storage: Tiled, where: Place, first: int) -> tuple[Reg, ...]:
     start = c.b.apply("add", where.base, c.b.i64(first * storage.lanes * 4))
-    return c.b.read(Read(start, where.offset, 32, storage.vector, where.inside, promised(c, array)))
+    align = gcd(promised(c, array), 4 * storage.vector)
+    return c.b.read(Read(start, where.offset, 32, storage.vector, where.inside, align))
 
 
 def store_stored(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> None:
@@ -132,7 +134,7 @@ def store_stored(c: Context, array: Array, at: tuple[Expr, ...], tile: Tile) -> 
         for first in range(0, len(words), storage.vector):
             start = c.b.apply("add", where.base, c.b.i64(first * storage.lanes * 4))
             values = tuple(words[first : first + storage.vector])
-            c.b.effect(Write(start, where.offset, 32, values, mask, promised(c, array)))
+            c.b.effect(Write(start, where.offset, 32, values, mask, gcd(promised(c, array), 4 * storage.vector)))
 
 
 def _owners(c: Context, layout: Layout, rank: int) -> NDArray[np.int64]:
