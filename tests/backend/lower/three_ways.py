@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.backend.lane.ir import For, Function, If, Let, Read, Statement, While, Write
-from bitwright.backend.lane.simulate import simulate
 from bitwright.backend.llvm.build import load
 from bitwright.backend.llvm.entry import make_function
 from bitwright.backend.llvm.pool import parallel_address
 from bitwright.backend.pipeline import compile_program
+from bitwright.backend.simulated import simulate_on
 from bitwright.backend.target import target
 from bitwright.frontend.build import build
 from bitwright.frontend.parse import parse
@@ -85,7 +85,7 @@ def simulated(case: Case, name: str = "cpu") -> Written:
     slots = [*given, *(call.scalars[v] for v in program.sizes)]
     function = lowered(case, name)
     _promises_hold(function.body, case.promised())
-    simulate(function, slots, prod(evaluate(n, call.scalars) for n in program.grid))
+    simulate_on(target(name), function, slots, prod(evaluate(n, call.scalars) for n in program.grid))
     return written(case, program, given)
 
 
