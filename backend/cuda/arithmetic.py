@@ -14,7 +14,7 @@ __all__ = ["apply_kind"]
 _PLAIN = {  # {0} .. are the operands, I the signed and U the unsigned type of their width
     "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}",
     "and": "{0} & {1}", "or": "{0} | {1}", "xor": "{0} ^ {1}",
-    "shl": "{0} << (u32){1}", "lshr": "{0} >> (u32){1}", "ashr": "(U)((I){0} >> (u32){1})",
+    "shl": "{0} << {1}", "lshr": "{0} >> {1}", "ashr": "(U)((I){0} >> {1})",
     "smin": "(U)min((I){0}, (I){1})", "smax": "(U)max((I){0}, (I){1})",
     "umin": "min({0}, {1})", "umax": "max({0}, {1})",
     "eq": "{0} == {1}", "ne": "{0} != {1}", "slt": "(I){0} < (I){1}", "sle": "(I){0} <= (I){1}",
@@ -72,6 +72,9 @@ def apply_kind(code: Code, op: Apply) -> str:
             return f"{code.function(op.kind, _HALVES[op.kind])}({names[0]})"
         case "select" if op.operands[1] is op.operands[2]:
             return names[1]
+        case "shl" | "lshr" | "ashr":
+            distance = code.number(op.operands[1])
+            names[1] = f"(u32){names[1]}" if distance is None else str(distance)
     signed, unsigned = ("(i64)", "(u64)") if wide else ("(i32)", "(u32)")
     return _PLAIN[op.kind].replace("(I)", signed).replace("(U)", unsigned).format(*names)
 

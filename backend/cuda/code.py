@@ -86,6 +86,12 @@ class Code:
             expression = expression[1:-1]
         self.line(f"const {TYPES[reg.type]} {name} = {expression};")
 
+    def keep(self, type: str, expression: str) -> str:
+        """A variable that is no register's; returns its name."""
+        name = self.fresh("q")
+        self.line(f"const {type} {name} = {expression};")
+        return name
+
     def alias(self, reg: Reg, text: str) -> None:
         """The register is called by an expression that needs no variable."""
         self.names[reg] = text

@@ -58,9 +58,7 @@ def lookup_bytes(code: Code, op: LookupBytes, result: Reg) -> None:
     if len(table) == 16:
         code.function("nibbles", _NIBBLES)
         code.function("spread_bit3", _SPREAD)
-        place, high = code.fresh("q"), code.fresh("q")
-        code.line(f"const u32 {place} = nibbles({word});")
-        code.line(f"const u32 {high} = spread_bit3({word});")
+        place, high = code.keep("u32", f"nibbles({word})"), code.keep("u32", f"spread_bit3({word})")
         low = f"__byte_perm({words[0]}, {words[1]}, {place})"
         rest = f"__byte_perm({words[2]}, {words[3]}, {place})"
         code.define(result, f"({high} & {rest}) | (~{high} & {low})")

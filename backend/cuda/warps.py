@@ -33,7 +33,9 @@ def shuffle(code: Code, op: Shuffle, result: Reg) -> None:
         usual = next(o for o in offers if o is not None)
         value = _chosen(code, names, [usual if o is None else o for o in offers])
         takers = [k for k in range(lanes) if turn_of[k] == turn]
-        found.append(_moved(code, value, op.lane, takers, "u32" if narrow else TYPES[result.type]))
+        found.append(_moved(code, value, op.lane, takers))
+    if turns > 1:  # every lane takes part in every shuffle, whichever it chooses
+        found = [code.keep("u32" if narrow else TYPES[result.type], text) for text in found]
     value = _chosen(code, found, turn_of)
     code.define(result, f"({value}) != 0u" if narrow else value)
 
@@ -47,19 +49,14 @@ def _chosen(code: Code, names: Sequence[str], which: Sequence[int]) -> str:
     return text
 
 
-def _moved(code: Code, value: str, lane: Sequence[int], takers: Sequence[int], type: str) -> str:
-    """The value as each taker finds it in the lane it takes from; a variable, for shuffles must not be conditional."""
+def _moved(code: Code, value: str, lane: Sequence[int], takers: Sequence[int]) -> str:
+    """The value as each taker finds it in the lane it takes from."""
     distances = {k ^ lane[k] for k in takers}
-    name = code.fresh("q")
     if distances == {0}:
-        text = value
-    elif len(distances) == 1:
-        text = f"__shfl_xor_sync({code.everyone()}, {value}, {distances.pop()})"
-    else:
-        places = code.words([k % WARP for k in lane])
-        text = f"__shfl_sync({code.everyone()}, {value}, {places})"
-    code.line(f"const {type} {name} = {text};")
-    return name
+        return value
+    if len(distances) == 1:
+        return f"__shfl_xor_sync({code.everyone()}, {value}, {distances.pop()})"
+    return f"__shfl_sync({code.everyone()}, {value}, {code.words([k % WARP for k in lane])})"
 
 
 def first(code: Code, op: First, result: Reg) -> None:
