@@ -44,7 +44,7 @@ class Staged:
     """Where a load finds its words in shared memory: in a place of a ring, `word` words of each lane in.
 
     ring    the byte at which the ring begins
-    place   where the place begins in it, in bytes (i64)
+    place   where the place begins in it, in bytes (i32)
     vector  words that lie together
     """
 

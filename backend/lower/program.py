@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import assert_never
 
 import numpy as np
@@ -56,7 +55,7 @@ from .memory import lower_copy, lower_load, lower_store
 from .philox import lower_random
 from .prefetch import prefetch_ahead
 from .reduce import lower_reduce, tree
-from .ring import Ring, ring_of
+from .ring import Ring, Turn, ring_of
 from .tile import coordinates, matching, register_type
 from .unsupported import Unsupported
 
@@ -277,9 +276,6 @@ def _print(c: Context, op: Print) -> None:
 
 # Control flow
 
-Turn = Callable[[Reg, list[Reg]], list[Reg]]
-"""Lowers one iteration: from the counter and the carried registers to their next values."""
-
 
 def _bind(c: Context, x: Binding, registers: list[Reg]) -> None:
     if isinstance(x, Value):
@@ -337,10 +333,6 @@ def _settle(c: Context, s: For | While | If) -> None:
 
 def _lower_for(c: Context, s: For) -> None:
     before, uniform = _entering(c, s.carried)
-    ring = ring_of(c, s) if s.stages > 1 and c.target.warp else None
-    if ring is not None:
-        _lower_staged(c, s, ring)
-        return
     c.last[s.var] = s.start + (s.stop - s.start - 1) // s.step * s.step
     c.steps[s.var] = s.step
 
@@ -352,44 +344,20 @@ def _lower_for(c: Context, s: For) -> None:
         lower_body(c, s.body)
         return [r for x in s.carried for r in _spread(c, x.next, x.inside)]
 
-    start, stop, step = c.index(s.start), c.index(s.stop), c.b.i64(s.step)
-    if s.unroll > 1:
+    ring = ring_of(c, s) if s.stages > 1 and c.target.warp else None
+    if ring is not None:
+        after = _unrolled(c, s, ring.turn(c, once), [*ring.begin(c), *before], [True, True, *uniform], ring)[2:]
+    elif s.unroll > 1:
         after = _unrolled(c, s, once, before, uniform)
     else:
+        start, stop, step = c.index(s.start), c.index(s.stop), c.b.i64(s.step)
         after = c.b.loop(start, stop, step, before, uniform, once)
     _split(c, [x.after for x in s.carried], after)
 
 
-def _lower_staged(c: Context, s: For, ring: Ring) -> None:
-    """The loop with the ring's place as one more carried register; the copies for its first iterations go before it."""
-    b = c.b
-    before, uniform = _entering(c, s.carried)
-    c.last[s.var] = s.start + (s.stop - s.start - 1) // s.step * s.step
-    c.steps[s.var] = s.step
-    for i in range(s.stages - 1):
-        ring.fill(c, s.start + i * s.step, b.i64(i * ring.size))
-        b.effect(lane.Commit())
-
-    def once(var: Reg, registers: list[Reg]) -> list[Reg]:
-        place, last, *rest = registers
-        c.variables[s.var] = var
-        _split(c, [x.inside for x in s.carried], rest)
-        ring.fill(c, s.var + (s.stages - 1) * s.step, last)
-        b.effect(lane.Commit())
-        b.effect(WaitCopies(s.stages - 1))
-        ring.stage(c, place)
-        lower_body(c, s.body)
-        step = b.apply("add", place, b.i64(ring.size))
-        turned = b.apply("select", b.apply("eq", step, b.i64(ring.total)), b.i64(0), step)
-        return [turned, place, *(r for x in s.carried for r in _spread(c, x.next, x.inside))]
-
-    entering = [b.i64(0), b.i64(ring.total - ring.size), *before]
-    start, stop, step = c.index(s.start), c.index(s.stop), b.i64(s.step)
-    after = b.loop(start, stop, step, entering, [True, True, *uniform], once)
-    _split(c, [x.after for x in s.carried], after[2:])
-
-
-def _unrolled(c: Context, s: For, once: Turn, before: list[Reg], uniform: list[bool]) -> list[Reg]:
+def _unrolled(
+    c: Context, s: For, once: Turn, before: list[Reg], uniform: list[bool], ring: Ring | None = None
+) -> list[Reg]:
     """Whole groups of `unroll` iterations, then what is left one by one."""
     b = c.b
     group = s.step * s.unroll
@@ -397,6 +365,8 @@ def _unrolled(c: Context, s: For, once: Turn, before: list[Reg], uniform: list[b
     whole = s.start + count // s.unroll * group
 
     def many(var: Reg, registers: list[Reg]) -> list[Reg]:
+        if ring is not None and s.unroll % s.stages == 0:  # every group begins with the ring's first place
+            registers = [*ring.places(c, 0), *registers[2:]]
         for k in range(s.unroll):
             registers = once(b.apply("add", var, b.i64(k * s.step)), registers)
         return registers

@@ -7,20 +7,18 @@ for each other.  The ring has s places; the one that iteration i - 1 has read is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from ...vm.expr import Expr, lt, substitute, variables
+from ...vm import ops as tile_ops
+from ...vm.expr import Expr, Var, lt, substitute, variables
 from ...vm.ir import Array, For, Let, Value, walk
 from ...vm.layout.relation import Layout
-from ...vm.ops import Commit, CopyAsync, Load, Wait
-from ..lane.ir import CopyAsync as Copy
-from ..lane.ir import Reg
+from ...vm.ops import Load
+from ..lane.ir import Commit, CopyAsync, Reg, WaitCopies
 from .context import Context, Staged
 from .prefetch import bound
-from .stored import places
+from .stored import places, shared_piece
 
 __all__ = ["Ring", "ring_of"]
 
@@ -50,11 +48,47 @@ class Ring:
     def total(self) -> int:
         return self.size * self.loop.stages
 
-    def fill(self, c: Context, ahead: Expr, place: Reg) -> None:
-        """Starts the copies for the iteration in which the counter is `ahead`, if there is one."""
-        inside = c.condition(lt(ahead, self.loop.stop))
+    def begin(self, c: Context) -> tuple[Reg, Reg]:
+        """Starts the copies for the first iterations; the places of the first iteration and of the one before."""
+        for i in range(self.loop.stages - 1):
+            self._fill(c, self.loop.start + i * self.loop.step, c.b.i32(i * self.size))
+            c.b.effect(Commit())
+        return self.places(c, 0)
+
+    def places(self, c: Context, turn: int) -> tuple[Reg, Reg]:
+        """The place of iteration `turn`, and that of the one before."""
+        stages = self.loop.stages
+        return c.b.i32(turn % stages * self.size), c.b.i32((turn - 1) % stages * self.size)
+
+    def turn(self, c: Context, once: Turn) -> Turn:
+        """`once` with the two places before the carried registers: fills one, and reads from the other."""
+        b, loop = c.b, self.loop
+
+        def staged(var: Reg, registers: list[Reg]) -> list[Reg]:
+            place, last, *rest = registers
+            c.variables[loop.var] = var
+            self._fill(c, loop.var + (loop.stages - 1) * loop.step, last)
+            b.effect(Commit())
+            b.effect(WaitCopies(loop.stages - 1))
+            for stream in self.streams:
+                c.staged[stream.op] = Staged(self.base, place, stream.first, stream.vector)
+            after = once(var, rest)
+            step = b.apply("add", place, b.i32(self.size))
+            turned = b.apply("select", b.apply("eq", step, b.i32(self.total)), b.i32(0), step)
+            return [turned, place, *after]
+
+        return staged
+
+    def _fill(self, c: Context, counter: Expr, place: Reg) -> None:
+        """Starts the copies for the iteration in which the counter is that, if there is one."""
+        loop = self.loop
+        inside = c.condition(lt(counter, loop.stop))
+        ahead = Var(f"{loop.var.name}_ahead")
+        c.variables[ahead] = c.index(counter)
+        c.last[ahead] = c.last[loop.var]  # others are not inside
+        c.steps[ahead] = loop.step
         for stream in self.streams:
-            at = tuple(substitute(a, {self.loop.var: ahead}) for a in stream.op.at)
+            at = tuple(substitute(a, {loop.var: ahead}) for a in stream.op.at)
             array = stream.op.source
             assert isinstance(array, Array)
             assert array.storage is not None
@@ -63,26 +97,19 @@ class Ring:
                 mask = inside if found.inside is None else c.b.apply("and", inside, found.inside)
                 for word in range(0, storage.words_per_lane, stream.vector):
                     start = c.b.apply("add", found.base, c.b.i64(word * storage.lanes * 4))
-                    to, lane = _shared(c, self.base, place, words + word, stream.vector)
-                    c.b.effect(Copy(start, found.offset, to, lane, 4 * stream.vector, mask))
+                    to, at_lane = shared_piece(c, self.base, place, words + word, stream.vector)
+                    c.b.effect(CopyAsync(start, found.offset, to, at_lane, 4 * stream.vector, mask))
                 words += storage.words_per_lane
 
-    def stage(self, c: Context, place: Reg) -> None:
-        """Lets the loads of this iteration read from the ring."""
-        for stream in self.streams:
-            c.staged[stream.op] = Staged(self.base, place, stream.first, stream.vector)
 
-
-def _shared(c: Context, base: int, place: Reg, word: int, vector: int) -> tuple[Reg, Reg]:
-    """The address of a lane's piece that begins with that word of a place: neighbouring lanes' lie side by side."""
-    to = c.b.apply("add", c.b.shared(base + word * 4 * c.lanes), place)
-    return to, c.b.i32(np.arange(c.lanes, dtype=np.int64) * 4 * vector)
+Turn = Callable[[Reg, list[Reg]], list[Reg]]
+"""Lowers one iteration: from the counter and the carried registers to their next values."""
 
 
 def ring_of(c: Context, loop: For) -> Ring | None:
     """The ring for a loop, if there is something to stage; a loop that starts copies of its own manages them itself."""
     ops = [s.op for s in walk(loop.body) if isinstance(s, Let)]
-    if any(isinstance(op, CopyAsync | Commit | Wait) for op in ops):
+    if any(isinstance(op, tile_ops.CopyAsync | tile_ops.Commit | tile_ops.Wait) for op in ops):
         return None
     streams: list[_Stream] = []
     words = 0

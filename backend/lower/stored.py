@@ -20,7 +20,7 @@ from .context import Context, Staged
 from .swar import insert
 from .tile import Packed, Tile, coordinates
 
-__all__ = ["Place", "load_stored", "places", "store_stored"]
+__all__ = ["Place", "load_stored", "places", "shared_piece", "store_stored"]
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,20 @@ def load_stored(c: Context, op: Load, kind: TileType, other: int) -> Tile:
     return Tile(kind, Packed(tuple(words), np.concatenate(found)))
 
 
+def shared_piece(c: Context, ring: int, place: Reg, word: int, vector: int) -> tuple[Reg, Reg]:
+    """(base, offset) of the lane's piece of a ring's place that begins with that word: those of neighbours follow."""
+    lane = np.arange(c.lanes, dtype=np.int64) * 4 * vector
+    return c.b.shared(ring + word * 4 * c.lanes), c.b.apply("add", place, c.b.i32(lane))
+
+
 def _load_staged(c: Context, staged: Staged, storage: Tiled, kind: TileType) -> Tile:
     """The same, from the place in shared memory to which the lane copied its words."""
     place = storage.packing.place(storage.regs)
     count = coordinates(kind.layout or Layout(), len(kind.shape), c.lanes).shape[1] // storage.regs
-    lane = c.b.i32(np.arange(c.lanes, dtype=np.int64) * 4 * staged.vector)
     words: list[Reg] = []
     for word in range(0, count * storage.words_per_lane, staged.vector):
-        start = c.b.apply("add", c.b.shared(staged.ring + (staged.word + word) * 4 * c.lanes), staged.place)
-        words += c.b.read(Read(start, lane, 32, staged.vector, None, 4 * staged.vector, "shared"))
+        base, lane = shared_piece(c, staged.ring, staged.place, staged.word + word, staged.vector)
+        words += c.b.read(Read(base, lane, 32, staged.vector, None, 4 * staged.vector, "shared"))
     places = [place + 32 * storage.words_per_lane * i for i in range(count)]
     return Tile(kind, Packed(tuple(words), np.concatenate(places)))
 
