@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .backend.artifact import Artifact, ArtifactError, load_artifact
     from .backend.cuda.launch import synchronize
+    from .backend.lane.facts import Facts
     from .backend.lane.simulate import LaneError
     from .backend.llvm.pool import set_threads, threads
     from .backend.target import Target, target
@@ -36,15 +37,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Artifact", "ArtifactError", "Diagnostic", "Format", "InterpretError", "Jit", "Kernel", "LaneError", "LinearError",
-    "QTensor", "QTensorFileError", "Session", "Target", "codebook", "compile", "dtype", "export", "float_dtype",
-    "interpret", "jit", "layout", "linear", "linear_kernel", "load", "load_artifact", "load_gguf", "pack", "quantize",
-    "relax", "set_threads", "simulate", "synchronize", "target", "threads", "tune", "unpack",
+    "Artifact", "ArtifactError", "Diagnostic", "Facts", "Format", "InterpretError", "Jit", "Kernel", "LaneError",
+    "LinearError", "QTensor", "QTensorFileError", "Session", "Target", "codebook", "compile", "dtype", "export",
+    "float_dtype", "interpret", "jit", "layout", "linear", "linear_kernel", "load", "load_artifact", "load_gguf",
+    "pack", "quantize", "relax", "set_threads", "simulate", "synchronize", "target", "threads", "tune", "unpack",
 ]  # fmt: skip
 
 _PLACES = {
     ".backend.artifact": ("Artifact", "ArtifactError", "load_artifact"),
     ".backend.cuda.launch": ("synchronize",),
+    ".backend.lane.facts": ("Facts",),
     ".backend.lane.simulate": ("LaneError",),
     ".backend.llvm.pool": ("set_threads", "threads"),
     ".backend.target": ("Target", "target"),

@@ -56,12 +56,13 @@ class Accesses:
         acting = self._acting(lanes, MANY)
         on = self._on(mask, lanes)
         if on is None:
+            data = self.spaces.read(address, size, align, space, acting)
             self.tally.access(let, space, False, address, acting, size, align)
-            return self.spaces.read(address, size, align, space, acting)
+            return data
         data = np.zeros((lanes, size), np.uint8)
         who = None if acting is None else acting[on]
-        self.tally.access(let, space, False, address[on], who, size, align)
         data[on] = self.spaces.read(address[on], size, align, space, who)
+        self.tally.access(let, space, False, address[on], who, size, align)
         return data
 
     def write(self, let: Let, op: Write) -> None:
@@ -74,8 +75,8 @@ class Accesses:
         who, on = self._acting(lanes, 0), self._on(op.mask, lanes)
         if on is not None:
             address, data, who = address[on], data[on], None if who is None else who[on]
-        self.tally.access(let, op.space, True, address, who, data.shape[1], op.align)
         self.spaces.write(address, data, op.align, op.space, who)
+        self.tally.access(let, op.space, True, address, who, data.shape[1], op.align)
 
     def exchange(self, op: Exchange) -> Lanes:
         """Atomic: it races with nothing."""
@@ -94,8 +95,8 @@ class Accesses:
         rows = given[:, : _ROWS * op.count]
         acting = np.arange(self.lanes).reshape(-1, MATRIX_WARP)[:, : _ROWS * op.count]
         who = None if self.warp is None else np.full(rows.size, MANY)
-        self.tally.access(let, "shared", False, rows.reshape(-1), acting.reshape(-1), 16, 16)
         data = self.spaces.read(rows.reshape(-1), 16, 16, "shared", who).reshape(-1, op.count, _ROWS, 16)
+        self.tally.access(let, "shared", False, rows.reshape(-1), acting.reshape(-1), 16, 16)
         halves = data.view(np.uint16)
         turned = np.ascontiguousarray(halves.swapaxes(2, 3) if op.transposed else halves)
         words = turned.view(np.int32).reshape(-1, op.count, MATRIX_WARP)
@@ -108,11 +109,11 @@ class Accesses:
         data = self._bytes(let, op.base, op.offset, op.mask, op.size, op.size, "global", False)
         address = np.broadcast_to(self.address(op.to, op.at), (self.lanes,))
         who = self._acting(self.lanes, 0)
-        self.tally.access(let, "shared", True, address, who, op.size, op.size)
         if who is None:
             self.spaces.write(address, data, op.size, "shared")
         else:
             self._open.append(self.spaces.start(address, data, who))
+        self.tally.access(let, "shared", True, address, who, op.size, op.size)
 
     def commit(self) -> None:
         self._groups.append(self._open)
