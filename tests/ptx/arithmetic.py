@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .floats import FLOATS, compare_floats
-from .formats import bits_of, view
+from .formats import Words, bits_of, view
 from .text import Instruction, PtxError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS"]
 
-Words = NDArray[np.unsignedinteger]
 Ints = NDArray[np.integer]
 
 

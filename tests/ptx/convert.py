@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .floats import MODES, numbers, rounded
-from .formats import bits_of, is_type, view
+from .formats import Mask, Words, bits_of, is_type, view
 from .text import Instruction, PtxError
 
 if TYPE_CHECKING:
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["convert", "fp8"]
 
-Words = NDArray[np.unsignedinteger]
-Mask = NDArray[np.bool_]
 _SMALL = {"e4m3x2": (4, 3, 7), "e5m2x2": (5, 2, 15)}
 _TO_INTEGER = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
 
 
 def convert(m: Machine, i: Instruction, active: Mask) -> None:
-    """cvt: the first type is the result's, the second the operand's; pairs have their first operand in the high half."""
+    """cvt: the first type is the result's, the second the operand's; a pair's first operand is its high half."""
     to, source = (w for w in i.words[1:] if is_type(w) or w in _SMALL)
     known = {"rn", "ftz", "sat", "satfinite", *_TO_INTEGER, *MODES}
     if not known.issuperset(w for w in i.words[1:] if w not in (to, source)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import bf16_to_f64, bits_of, f64_to_bf16, f64_to_f16, f64_to_f32, odd_sum
+from .formats import Words, bf16_to_f64, bits_of, f64_to_bf16, f64_to_f16, f64_to_f32, odd_sum
 from .text import Instruction, PtxError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOATS", "compare_floats", "numbers", "rounded"]
 
-Words = NDArray[np.unsignedinteger]
 F64 = NDArray[np.float64]
 _NAN = {"f64": 0x7FF8000000000000, "f32": 0x7FFFFFFF, "f16": 0x7FFF, "bf16": 0x7FFF}
 _LEAST = {"f64": 2.0**-1022, "f32": 2.0**-126, "f16": 2.0**-14, "bf16": 2.0**-126}  # normal numbers

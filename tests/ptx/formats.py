@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 
 from .text import PtxError
 
-__all__ = ["bf16_to_f64", "bits_of", "f64_to_bf16", "f64_to_f16", "f64_to_f32", "is_type", "odd_sum", "view"]
+__all__ = [
+    "UNSIGNED", "Mask", "Words", "bf16_to_f64", "bits_of", "f64_to_bf16", "f64_to_f16", "f64_to_f32", "is_type",
+    "odd_sum", "view",
+]  # fmt: skip
 
 Words = NDArray[np.unsignedinteger]
+Mask = NDArray[np.bool_]
+UNSIGNED = {1: np.bool_, 8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 _TYPE = re.compile(r"[busf](8|16|32|64|128)$|pred$|(f16|bf16)(x2)?$")
 
 

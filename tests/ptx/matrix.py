@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .convert import fp8
 from .floats import numbers
-from .formats import f64_to_f32
+from .formats import Mask, Words, f64_to_f32
 from .text import Instruction, Operand, PtxError, Vector
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["load_matrix", "multiply_matrices"]
 
-Words = NDArray[np.unsignedinteger]
-Mask = NDArray[np.bool_]
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 _BITS = {"f16": 16, "bf16": 16, "s8": 8, "u8": 8, "e4m3": 8, "e5m2": 8}
 
@@ -108,7 +106,8 @@ def multiply_matrices(m: Machine, i: Instruction, active: Mask) -> None:
 def load_matrix(m: Machine, i: Instruction, active: Mask) -> None:
     """ldmatrix: thread 8 j + r of a warp has the address of row r of matrix j, 16 bytes.
 
-    Thread t gets words t % 4 of rows t // 4; transposed, elements of 16 bits of rows 2 (t % 4) and the next, column t // 4.
+    Thread t gets words t % 4 of rows t // 4; transposed, 16-bit elements of rows 2 (t % 4) and the next, column
+    t // 4.
     """
     count = int(i.words[4].removeprefix("x"))
     if "m8n8" not in i.words or i.words[-1] != "b16" or not active.all():

@@ -9,9 +9,6 @@ from .text import PtxError
 
 __all__ = ["LOCAL", "SHARED", "Spaces"]
 
-Words = NDArray[np.unsignedinteger]
-Mask = NDArray[np.bool_]
-
 GLOBAL = 1 << 40
 SHARED = 1 << 33
 """Where shared memory stands among generic addresses; within its own space it begins at 0."""

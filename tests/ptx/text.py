@@ -109,7 +109,7 @@ def _body(module: Module, text: str) -> None:
         elif found := _REGISTERS.match(statement):
             _declare(module, scopes[-1], found.group(1), found.group(2), f"@{count}" if len(scopes) > 1 else "")
         elif statement.startswith("."):
-            if not statement.startswith((".pragma", ".loc", ".maxntid")):
+            if not statement.startswith((".pragma", ".loc ", ".param")):
                 _variable(module, statement)
         else:
             module.code.append(_instruction(statement, scopes[-1]))
