@@ -124,6 +124,7 @@ class _Machine:
         self.warp = warp
         self.tally = Tally(warp)
         self.registers: dict[Reg, Lanes] = {}
+        self.constants: dict[int, Lanes] = {}  # what constants and shuffles are made of, by the operation's identity
         self.block = 0
         self.failure = 0
         arrays = {}
@@ -273,7 +274,7 @@ class _Machine:
     def value(self, op: _Value) -> Lanes:
         match op:
             case Constant():
-                return constant(op)
+                return self.constant(op)
             case Slot():
                 return np.array([self.slot(op.index)], np.int64)
             case FloatSlot():
@@ -300,13 +301,21 @@ class _Machine:
             case _:
                 assert_never(op)
 
+    def constant(self, op: Constant) -> Lanes:
+        if id(op) not in self.constants:
+            self.constants[id(op)] = constant(op)
+        return self.constants[id(op)]
+
     def shuffle(self, op: Shuffle) -> Lanes:
-        lane = np.array(op.lane)
-        if self.warp is not None and (lane // self.warp != np.arange(self.lanes) // self.warp).any():
-            taker = int(np.argmax(lane // self.warp != np.arange(self.lanes) // self.warp))
-            raise ValueError(f"lane {taker} takes a register of lane {lane[taker]}, which is in another warp")
-        every = np.stack([self.vector(s) for s in op.sources])
-        found: Lanes = every[np.array(op.source), lane]
+        if id(op) not in self.constants:
+            lane = np.array(op.lane)
+            warp = self.warp or self.lanes
+            away = np.flatnonzero(lane // warp != np.arange(self.lanes) // warp)
+            if away.size:
+                raise ValueError(f"lane {away[0]} takes a register of lane {lane[away[0]]}, which is in another warp")
+            self.constants[id(op)] = np.array(op.source) * self.lanes + lane
+        every = np.concatenate([self.vector(s) for s in op.sources])
+        found: Lanes = every[self.constants[id(op)]]
         return found
 
     def atom(self, op: Atom, results: int) -> tuple[Lanes, ...]:
