@@ -89,13 +89,23 @@ class Window:
         multiple, residue = modular(self.sizes[-1] - self.at[-1])
         return gcd(multiple, residue) % run == 0 and not (groups[:, :, 0, -1] % run).any()
 
+    def alignment(self, register: int, bits: int) -> int:
+        """The bytes that the address of the element in `register` is a multiple of on every lane."""
+        linear: Expr = const(0)
+        multiple = 0
+        for dim, pitch in enumerate(self.pitches):
+            c = self.coords[:, register, dim]
+            linear = linear + self.at[dim] * pitch + int(c[0]) * pitch
+            steps = np.unique(c - c[0]).tolist()
+            multiple = gcd(multiple, *(gcd(*modular(pitch * step)) for step in steps if step))
+        return gcd(bits // 8 * gcd(*modular(linear), multiple), promised(self.context, self.memory))
+
     def address(self, register: int, bits: int) -> tuple[Reg, Reg, int]:
         """(base, offset, align): where the element in `register` begins, in bytes; `bits` is a multiple of 8."""
         b, size = self.context.b, bits // 8
         linear: Expr = const(0)
         offset: Reg | None = None
         fixed = np.zeros(self.coords.shape[0], np.int64)
-        multiple = 0
         for dim, pitch in enumerate(self.pitches):
             c = self.coords[:, register, dim]
             linear = linear + self.at[dim] * pitch + int(c[0]) * pitch
@@ -108,15 +118,12 @@ class Window:
             else:
                 far = b.apply("mul", b.i64(delta), lower_index(b, pitch * size, self.context.variables))
                 offset = far if offset is None else b.apply("add", offset, far)
-                multiple = gcd(multiple, gcd(*known))
-        start = modular(linear)
-        align = gcd(size * gcd(*start, multiple, *np.unique(fixed).tolist()), promised(self.context, self.memory))
         base = b.apply("add", self.context.address(self.memory), self.context.index(linear * size))
         constant = fixed * size
         near = b.i32(constant) if abs(constant).max(initial=0) < I32_MAX else b.i64(constant)
         if offset is not None:
             near = b.apply("add", offset, b.i64(constant))
-        return base, near, align
+        return base, near, self.alignment(register, bits)
 
     def mask(self, register: int) -> Reg | None:
         """Whether the element in `register` is inside; None where that is proven."""

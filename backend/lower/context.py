@@ -41,7 +41,7 @@ DEEPEST = 16
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a load finds its words in shared memory: in a place of a ring, `word` words of each lane in.
+    """Where a load finds its words in shared memory: in a place of a ring, from byte `first` of it on.
 
     ring    the byte at which the ring begins
     place   where the place begins in it, in bytes (i32)
@@ -50,7 +50,7 @@ class Staged:
 
     ring: int
     place: Reg
-    word: int
+    first: int
     vector: int
 
 
@@ -71,6 +71,8 @@ class Context:
     shared_bytes: int = 0
     failures: list[str] = field(default_factory=list)
     staged: dict[Load, Staged] = field(default_factory=dict)  # loads whose words were copied before
+    copied: dict[Load, Shared] = field(default_factory=dict)  # loads of tiles that were copied to shared ones before
+    moved: dict[Shared, Reg] = field(default_factory=dict)  # how far on in shared memory a tile is now, in bytes
     depths: dict[Value, int] = field(default_factory=dict)  # operations in a row that may not be computed yet
 
     def index(self, e: Expr) -> Reg:
@@ -101,7 +103,8 @@ class Context:
         if memory not in self.shared:
             size = storage_bits(memory.dtype, memory) // 8 * prod(self.allocated(memory))
             self.shared[memory] = self.reserve(size)
-        return self.b.shared(self.shared[memory])
+        start = self.b.shared(self.shared[memory])
+        return self.b.apply("add", start, self.b.apply("zext", self.moved[memory])) if memory in self.moved else start
 
     def reserve(self, size: int) -> int:
         """The first byte of so much shared memory, which is nobody else's."""

@@ -10,11 +10,11 @@ from ...vm.ir import Array, Memory, Shared, TileType, Value
 from ...vm.layout.relation import Layout
 from ...vm.layout.spread import distribute
 from ...vm.ops import CopyAsync, Load, Store
-from ..lane import ir as lane
 from ..lane.ir import Read, Reg, Write
 from .access import Window, element_bits, owners, promised, read_fields, write_fields
 from .context import Context
 from .convert import in_order
+from .copies import copy_of
 from .decode import decode
 from .shared_matrix import read_matrices
 from .stored import load_stored, store_stored
@@ -45,13 +45,20 @@ def lower_load(c: Context, result: Value, op: Load) -> None:
     if bits < 8:
         c.tiles[result] = _load_narrow(c, window, kind, bits, other)
         return
-    if c.target.warp and isinstance(op.source, Shared):
+    if op in c.copied:
+        window = _staged(c, window, c.copied[op])
+    if c.target.warp and isinstance(window.memory, Shared):
         words = read_matrices(window, bits)
         if words is not None:
             c.tiles[result] = Tile(kind, Packed(words, dense(window.coords.shape[1], bits)))
             return
     fields, each = read_fields(window, bits, other)
     c.tiles[result] = from_fields(c, kind, fields, each, bits)
+
+
+def _staged(c: Context, window: Window, copy: Shared) -> Window:
+    """The same tile where it has been copied to."""
+    return Window(c, copy, (const(0),) * len(window.at), window.shape, window.coords)
 
 
 def from_fields(c: Context, kind: TileType, fields: list[Reg], each: int, bits: int) -> Tile:
@@ -211,39 +218,12 @@ def _store_narrow(c: Context, window: Window, tile: Tile, bits: int) -> None:
 
 def lower_copy(c: Context, op: CopyAsync) -> None:
     """Where copies take a time of their own they are started; else they may as well happen at once."""
-    if c.target.warp and _start_copies(c, op):
-        return
+    if c.target.warp:
+        copy = copy_of(c, op)
+        if copy is not None:
+            copy.start(c)
+            return
     layout = distribute(op.shape, c.lanes)
     result = Value("copied", TileType(op.source.dtype, op.shape, layout))
     lower_load(c, result, Load(op.source, op.at, op.shape))
     lower_store(c, Store(op.target, op.to, result))
-
-
-_COPIES = (16, 8, 4)  # bytes that one lane may copy at a time
-
-
-def _start_copies(c: Context, op: CopyAsync) -> bool:
-    """Pieces as wide as both sides allow, on all lanes; False where elements are too narrow or lie askew."""
-    bits = element_bits(op.source)
-    if bits < 8 or bits != element_bits(op.target):
-        return False
-    for size in _COPIES:
-        run = size * 8 // bits
-        if run == 0 or op.shape[-1] % run:
-            continue
-        layout = distribute(op.shape, c.lanes, run)
-        source, to = (_window(c, m, at, op.shape, layout) for m, at in ((op.source, op.at), (op.target, op.to)))
-        if not (source.is_run(run) and to.is_run(run)):
-            continue
-        mine = owners(source.coords)
-        pieces = [(r, source.address(r, bits), to.address(r, bits)) for r in range(0, source.coords.shape[1], run)]
-        if any(a[2] % size or b[2] % size for _, a, b in pieces):
-            continue
-        for register, (base, offset, _), (to_base, at, _) in pieces:
-            if not mine[:, register].all():
-                return False
-            mask = source.mask(register)
-            assert to.mask(register) is None
-            c.b.effect(lane.CopyAsync(base, offset, to_base, at, size, mask))
-        return True
-    return False

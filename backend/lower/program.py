@@ -347,6 +347,7 @@ def _lower_for(c: Context, s: For) -> None:
     ring = ring_of(c, s) if s.stages > 1 and c.target.warp else None
     if ring is not None:
         after = _unrolled(c, s, ring.turn(c, once), [*ring.begin(c), *before], [True, True, *uniform], ring)[2:]
+        ring.end(c)
     elif s.unroll > 1:
         after = _unrolled(c, s, once, before, uniform)
     else:

@@ -1,33 +1,38 @@
-"""Weights on their way while others are used: what `stages` of a loop means on a GPU.
+"""Tiles on their way while others are used: what `stages` of a loop means on a GPU.
 
-A loop with `stages=s` over an array in tiles copies the words of iteration i + s - 1 to shared memory, asynchronously,
-while those of iteration i are read from there.  Every lane copies just what it reads itself, so that lanes never wait
-for each other.  The ring has s places; the one that iteration i - 1 has read is filled in iteration i.
+A loop with `stages=s` copies what its loads will read in iteration i + s - 1 to shared memory, asynchronously, while
+iteration i reads from there.  The ring has s places; the one that iteration i - 1 has read is filled in iteration i.
+Of an array in tiles every lane copies just what it reads itself, so that lanes never wait for each other; a row-major
+tile is copied by all lanes together, and a barrier in each iteration keeps them in step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 
 from ...vm import ops as tile_ops
-from ...vm.expr import Expr, Var, lt, substitute, variables
-from ...vm.ir import Array, For, Let, Value, walk
+from ...vm.expr import Expr, Var, const, lt, substitute, variables
+from ...vm.ir import Array, For, Let, Shared, Value, walk
 from ...vm.layout.relation import Layout
 from ...vm.ops import Load
-from ..lane.ir import Commit, CopyAsync, Reg, WaitCopies
+from ..lane.ir import Barrier, Commit, CopyAsync, Reg, WaitCopies
+from .access import element_bits
 from .context import Context, Staged
+from .copies import Copy, copy_of
 from .prefetch import bound
 from .stored import places, shared_piece
 
 __all__ = ["Ring", "ring_of"]
 
 _COPIES = (16, 8, 4)  # bytes that a copy may have
+_ALIGN = 64
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """A load of the loop: where its words are in a place of the ring, and in pieces of how many words they come."""
+class _Own:
+    """A load of an array in tiles: its words are at byte `first` of a place, in pieces of `vector` words."""
 
     op: Load
     layout: Layout
@@ -36,11 +41,26 @@ class _Stream:
 
 
 @dataclass(frozen=True)
+class _Common:
+    """A load of a row-major array: the tile that it is copied to is at byte `first` of a place."""
+
+    op: Load
+    tile: Shared
+    first: int
+
+    def copy(self, c: Context, at: tuple[Expr, ...]) -> Copy | None:
+        assert isinstance(self.op.source, Array)
+        zeros = tuple(const(0) for _ in at)
+        return copy_of(c, tile_ops.CopyAsync(self.op.source, at, self.tile, zeros, self.op.shape))
+
+
+@dataclass(frozen=True)
 class Ring:
     """The loads that are staged, and the shared memory for them: `stages` places of `size` bytes from `base` on."""
 
     loop: For
-    streams: tuple[_Stream, ...]
+    own: tuple[_Own, ...]
+    common: tuple[_Common, ...]
     base: int
     size: int
 
@@ -55,6 +75,12 @@ class Ring:
             c.b.effect(Commit())
         return self.places(c, 0)
 
+    def end(self, c: Context) -> None:
+        """Nothing is under way any more, and the places may be used again."""
+        c.b.effect(WaitCopies(0))
+        if self.common:
+            c.b.effect(Barrier())
+
     def places(self, c: Context, turn: int) -> tuple[Reg, Reg]:
         """The place of iteration `turn`, and that of the one before."""
         stages = self.loop.stages
@@ -67,11 +93,18 @@ class Ring:
         def staged(var: Reg, registers: list[Reg]) -> list[Reg]:
             place, last, *rest = registers
             c.variables[loop.var] = var
+            if self.common:  # all lanes have read what is to be overwritten, and see what has arrived
+                b.effect(WaitCopies(loop.stages - 2))
+                b.effect(Barrier())
             self._fill(c, loop.var + (loop.stages - 1) * loop.step, last)
             b.effect(Commit())
-            b.effect(WaitCopies(loop.stages - 1))
-            for stream in self.streams:
-                c.staged[stream.op] = Staged(self.base, place, stream.first, stream.vector)
+            if not self.common:
+                b.effect(WaitCopies(loop.stages - 1))
+            for own in self.own:
+                c.staged[own.op] = Staged(self.base, place, own.first, own.vector)
+            for common in self.common:
+                c.copied[common.op] = common.tile
+                c.moved[common.tile] = place
             after = once(var, rest)
             step = b.apply("add", place, b.i32(self.size))
             turned = b.apply("select", b.apply("eq", step, b.i32(self.total)), b.i32(0), step)
@@ -87,19 +120,30 @@ class Ring:
         c.variables[ahead] = c.index(counter)
         c.last[ahead] = c.last[loop.var]  # others are not inside
         c.steps[ahead] = loop.step
-        for stream in self.streams:
-            at = tuple(substitute(a, {loop.var: ahead}) for a in stream.op.at)
-            array = stream.op.source
-            assert isinstance(array, Array)
-            assert array.storage is not None
-            storage, words = array.storage, stream.first
-            for found in places(c, array, at, stream.layout, len(stream.op.shape)):
-                mask = inside if found.inside is None else c.b.apply("and", inside, found.inside)
-                for word in range(0, storage.words_per_lane, stream.vector):
-                    start = c.b.apply("add", found.base, c.b.i64(word * storage.lanes * 4))
-                    to, at_lane = shared_piece(c, self.base, place, words + word, stream.vector)
-                    c.b.effect(CopyAsync(start, found.offset, to, at_lane, 4 * stream.vector, mask))
-                words += storage.words_per_lane
+
+        def moved(op: Load) -> tuple[Expr, ...]:
+            return tuple(substitute(a, {loop.var: ahead}) for a in op.at)
+
+        for own in self.own:
+            self._fill_own(c, own, moved(own.op), place, inside)
+        for common in self.common:
+            c.moved[common.tile] = place
+            copy = common.copy(c, moved(common.op))
+            assert copy is not None, "alignment does not depend on the iteration"
+            copy.start(c, inside)
+
+    def _fill_own(self, c: Context, own: _Own, at: tuple[Expr, ...], place: Reg, inside: Reg) -> None:
+        array = own.op.source
+        assert isinstance(array, Array)
+        assert array.storage is not None
+        storage, first = array.storage, own.first
+        for found in places(c, array, at, own.layout, len(own.op.shape)):
+            mask = inside if found.inside is None else c.b.apply("and", inside, found.inside)
+            for word in range(0, storage.words_per_lane, own.vector):
+                start = c.b.apply("add", found.base, c.b.i64(word * storage.lanes * 4))
+                to, at_lane = shared_piece(c, self.base + first, place, own.vector)
+                c.b.effect(CopyAsync(start, found.offset, to, at_lane, 4 * own.vector, mask))
+                first += 4 * own.vector * c.lanes
 
 
 Turn = Callable[[Reg, list[Reg]], list[Reg]]
@@ -111,32 +155,38 @@ def ring_of(c: Context, loop: For) -> Ring | None:
     ops = [s.op for s in walk(loop.body) if isinstance(s, Let)]
     if any(isinstance(op, tile_ops.CopyAsync | tile_ops.Commit | tile_ops.Wait) for op in ops):
         return None
-    streams: list[_Stream] = []
-    words = 0
-    unknown = set(bound(loop))
+    own: list[_Own] = []
+    common: list[_Common] = []
+    size = 0
     for op, result in _loads(loop):
-        assert isinstance(op.source, Array)
-        assert op.source.storage is not None
-        moves = any(loop.var in variables(a) for a in op.at)
-        if not moves or unknown.intersection(v for a in op.at for v in variables(a)) or op.other:
-            continue
-        layout, vector = result.type.layout, op.source.storage.vector
+        array, layout = op.source, result.type.layout
+        assert isinstance(array, Array)
         assert layout is not None
-        if 4 * vector not in _COPIES:
-            continue
-        streams.append(_Stream(op, layout, words, vector))
-        words += layout.size("reg") // op.source.storage.regs * op.source.storage.words_per_lane
-    if not streams:
+        if array.storage is None:
+            tile = Shared(f"{array.name}_staged", array.dtype, op.shape)
+            found = _Common(op, tile, size)
+            if found.copy(c, op.at) is not None:
+                common.append(found)
+                size += -(-prod(c.allocated(tile)) * element_bits(tile) // 8 // _ALIGN) * _ALIGN
+        elif 4 * array.storage.vector in _COPIES:
+            own.append(_Own(op, layout, size, array.storage.vector))
+            size += layout.size("reg") // array.storage.regs * array.storage.words_per_lane * 4 * c.lanes
+    if not own and not common:
         return None
-    size = words * 4 * c.lanes
-    return Ring(loop, tuple(streams), c.reserve(size * loop.stages), size)
+    base = c.reserve(size * loop.stages)
+    c.shared.update((found.tile, base + found.first) for found in common)
+    return Ring(loop, tuple(own), tuple(common), base, size)
 
 
 def _loads(loop: For) -> Iterator[tuple[Load, Value]]:
-    """The loads of arrays in tiles that stand in the loop itself."""
+    """The loads of arrays that stand in the loop itself, and of which it is known before where they will read."""
+    unknown = set(bound(loop))
     for s in loop.body:
         op = s.op if isinstance(s, Let) else None
-        if isinstance(op, Load) and isinstance(op.source, Array) and op.source.storage is not None:
+        if not isinstance(op, Load) or not isinstance(op.source, Array) or op.other:
+            continue
+        names = {v for a in op.at for v in variables(a)}
+        if loop.var in names and not unknown.intersection(names):
             assert isinstance(s, Let)
             assert isinstance(s.result, Value)
             yield op, s.result

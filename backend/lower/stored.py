@@ -99,10 +99,10 @@ def load_stored(c: Context, op: Load, kind: TileType, other: int) -> Tile:
     return Tile(kind, Packed(tuple(words), np.concatenate(found)))
 
 
-def shared_piece(c: Context, ring: int, place: Reg, word: int, vector: int) -> tuple[Reg, Reg]:
-    """(base, offset) of the lane's piece of a ring's place that begins with that word: those of neighbours follow."""
+def shared_piece(c: Context, first: int, place: Reg, vector: int) -> tuple[Reg, Reg]:
+    """(base, offset) of the lane's piece, of those that begin at byte `first` of a ring's place: neighbours' follow."""
     lane = np.arange(c.lanes, dtype=np.int64) * 4 * vector
-    return c.b.shared(ring + word * 4 * c.lanes), c.b.apply("add", place, c.b.i32(lane))
+    return c.b.shared(first), c.b.apply("add", place, c.b.i32(lane))
 
 
 def _load_staged(c: Context, staged: Staged, storage: Tiled, kind: TileType) -> Tile:
@@ -111,7 +111,8 @@ def _load_staged(c: Context, staged: Staged, storage: Tiled, kind: TileType) -> 
     count = coordinates(kind.layout or Layout(), len(kind.shape), c.lanes).shape[1] // storage.regs
     words: list[Reg] = []
     for word in range(0, count * storage.words_per_lane, staged.vector):
-        base, lane = shared_piece(c, staged.ring, staged.place, staged.word + word, staged.vector)
+        first = staged.ring + staged.first + word * 4 * c.lanes
+        base, lane = shared_piece(c, first, staged.place, staged.vector)
         words += c.b.read(Read(base, lane, 32, staged.vector, None, 4 * staged.vector, "shared"))
     places = [place + 32 * storage.words_per_lane * i for i in range(count)]
     return Tile(kind, Packed(tuple(words), np.concatenate(places)))
