@@ -1,0 +1,58 @@
+"""The lane functions that GPUs are tested with use every operation, and do in emulated PTX what the simulator does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from bitwright.backend.cuda.architectures import ARCHITECTURES
+from bitwright.backend.cuda.build import to_ptx
+from bitwright.backend.cuda.emit import emit
+from bitwright.backend.lane.ir import KINDS, Apply, For, If, Operation, Show, Statement, While
+from bitwright.backend.target import target
+from bitwright.tests.lane_cases import WAVES, Case, cases, plain_rows
+from bitwright.tests.ptx.machine import run
+
+MACHINE = target("cuda:sm_90a")
+CASES = cases(MACHINE)
+EMULATED = [case for case in CASES if not case.name.startswith(WAVES)]  # these need local memory for large numbers
+
+
+def operations(body: Sequence[Statement]) -> Iterator[Operation]:
+    for s in body:
+        match s:
+            case For():
+                yield from operations(s.body)
+            case While():
+                yield from operations((*s.head, *s.body))
+            case If():
+                yield from operations((*s.then, *s.orelse))
+            case _:
+                yield s.op
+
+
+def test_every_operation_occurs() -> None:
+    used = [op for case in CASES for op in operations(case.function.body)]
+    assert {type(op) for op in used} == set(get_args(Operation)) - {Show}
+    assert {op.kind for op in used if isinstance(op, Apply)} == set(KINDS)
+    assert {name.removeprefix("instruction ") for name in (c.name for c in CASES) if "instruction" in name} == set(
+        plain_rows(MACHINE)
+    )
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_gpu_has_its_cases(name: str) -> None:
+    assert len(cases(target(f"cuda:{name}"))) > 60
+
+
+@pytest.mark.parametrize("case", EMULATED, ids=lambda case: case.name)
+def test_emulated_ptx_does_what_the_simulator_does(case: Case) -> None:
+    given = case.arguments()
+    text = to_ptx(emit(case.function, MACHINE), MACHINE)
+    slots = [int(np.float64(s).view(np.int64)) if isinstance(s, float) else s for s in given]
+    failure, _ = run(text, slots, case.blocks, case.function.lanes, case.function.shared)
+    case.check(given, failure)
