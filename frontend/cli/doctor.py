@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 PACKAGES = ("bitwright", "numpy", "llvmlite", "apache-tvm-ffi", "ml_dtypes", "lark", "safetensors")
-OPTIONAL_PACKAGES = ("torch", "apache-tvm", "gguf", "onnxruntime")
+OPTIONAL_PACKAGES = ("torch", "apache-tvm", "gguf", "onnxruntime", "cuda-python")
 
 FEATURES = (
     *("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx512bf16", "avx512vbmi", "avx512fp16"),
@@ -61,6 +61,8 @@ def _probes() -> dict[str, Callable[[], str]]:
         "cache": _cache,
         "huge pages": _huge_pages,
         "CUDA driver": _cuda,
+        "kernels for GPUs": _gpu_compiler,
+        "GPU's machine code": _disassembler,
     }
 
 
@@ -160,6 +162,26 @@ def _cuda() -> str:
     driver.cuDeviceGetCount(ctypes.byref(count))
     names = ", ".join(_gpu(driver, index) for index in range(count.value)) or "no GPU"
     return f"CUDA {number.value // 1000}.{number.value % 1000 // 10}: {names}"
+
+
+def _gpu_compiler() -> str:
+    """NVRTC, which needs no driver, and which of the GPUs that it compiles for is here."""
+    from ...backend.cuda.architectures import ARCHITECTURES
+    from ...backend.cuda.build import compiler_version
+    from ...backend.cuda.present import present_architecture
+
+    found = compiler_version()
+    if found == "NVRTC none":
+        return "cannot be compiled: pip install 'bitwright[cuda]'"
+    present = present_architecture()
+    here = f"for the GPU here: cuda:{present}" if present else "no GPU here to run them"
+    return f"{found}, cuda:{' cuda:'.join(ARCHITECTURES)}; {here}"
+
+
+def _disassembler() -> str:
+    from ...backend.cuda.sass import disassembler
+
+    return disassembler() or "nvdisasm is missing, reports need it: pip install 'bitwright[cuda]'"
 
 
 def _gpu(driver: ctypes.CDLL, index: int) -> str:

@@ -25,6 +25,8 @@ def test_it_tells_versions_and_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_
     assert facts["numpy"] == importlib.metadata.version("numpy")
     assert facts["vector"].split()[0] in ("4", "8", "16")
     assert int(facts["threads"].split()[0]) >= 1
+    assert "cuda:sm_90a" in facts["kernels for GPUs"]
+    assert facts["GPU's machine code"].endswith(("nvdisasm", "nvdisasm.exe"))
     assert not [answer for answer in facts.values() if "could not be found out" in answer]
     table = RUN.invoke(app, ["doctor"])
     assert table.exit_code == 0
@@ -92,3 +94,11 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = json.loads(RUN.invoke(app, ["doctor", "--json"]).stdout)
     assert facts["torch"] == "not installed (optional)"
     assert facts["llvmlite"] == "missing: pip install bitwright"
+
+
+def test_what_gpus_need_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitwright.backend.cuda.build.compiler_version", lambda: "NVRTC none")
+    monkeypatch.setattr("bitwright.backend.cuda.sass.disassembler", lambda: None)
+    facts = json.loads(RUN.invoke(app, ["doctor", "--json"]).stdout)
+    assert facts["kernels for GPUs"].startswith("cannot be compiled: pip install")
+    assert "nvdisasm is missing" in facts["GPU's machine code"]
