@@ -185,19 +185,30 @@ def _gathers(window: Window) -> bool:
 def write_fields(window: Window, bits: int, values: Sequence[Reg], pack: int, owner: NDArray[np.bool_]) -> None:
     """Stores registers of `pack` elements each; of lanes that hold copies only `owner` ([lanes, registers]) writes."""
     b = window.context.b
-    for index, value in enumerate(values):
+    together = _stored_together(window, bits, pack, owner)
+    for index in range(0, len(values), together):
         register = index * pack
         base, offset, align = window.address(register, bits)
         mask = window.mask(register)
         mine = owner[:, register]
         if not mine.any():
             continue
-        uniform = value.uniform and offset.uniform and (mask is None or mask.uniform)
+        stored = tuple(values[index : index + together])
+        uniform = all(v.uniform for v in stored) and offset.uniform and (mask is None or mask.uniform)
         if not mine.all() and not uniform:
             own = b.constant("i1", mine.astype(np.int64))
             mask = own if mask is None else b.apply("and", mask, own)
-        op = Write(base, offset, bits * pack, (value,), mask, align, "shared" if window.space == "shared" else "global")
+        op = Write(base, offset, bits * pack, stored, mask, align, "shared" if window.space == "shared" else "global")
         b.effect(op)
+
+
+def _stored_together(window: Window, bits: int, pack: int, owner: NDArray[np.bool_]) -> int:
+    """How many words a lane of a GPU stores at a time: up to 16 bytes that lie together and have one owner."""
+    if not window.context.target.warp or bits * pack < 32 or bits > 32 or not _gathers(window):
+        return 1
+    run = window.run(128 // bits)
+    same = owner.reshape(owner.shape[0], -1, run)
+    return run // pack if (same == same[:, :, :1]).all() else 1
 
 
 def owners(coords: NDArray[np.int64]) -> NDArray[np.bool_]:

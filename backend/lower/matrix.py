@@ -131,17 +131,17 @@ class _Product:
 
     def add(self, a: Callable[[int, int], Reg], sums: list[Reg]) -> None:
         """Adds the product with the operand words a(row, word) to `sums`, in place."""
-        words = range(0, len(self.at.a[0]), 2)
-        for top, bottom in list(pairwise(range(len(self.at.a))))[::2]:
-            for column, pair in enumerate(self.at.sums[top]):
-                four = [*pair, *self.at.sums[bottom][column]]
-                held = tuple(sums[r] for r in four)
-                for word in words:
-                    operands = [a(row, w) for w in (word, word + 1) for row in (top, bottom)]
+        pairs = list(pairwise(range(len(self.at.a))))[::2]
+        for word in range(0, len(self.at.a[0]), 2):  # outermost, so that few operands are alive at a time
+            for top, bottom in pairs:
+                operands = [a(row, w) for w in (word, word + 1) for row in (top, bottom)]
+                for column, pair in enumerate(self.at.sums[top]):
+                    four = [*pair, *self.at.sums[bottom][column]]
                     terms = [self.b(column, w) for w in (word, word + 1)]
-                    held = self.c.b.collective(self.name, self.type, 4, *operands, *terms, *held)
-                for register, value in zip(four, held, strict=True):
-                    sums[register] = value
+                    held = (sums[r] for r in four)
+                    found = self.c.b.collective(self.name, self.type, 4, *operands, *terms, *held)
+                    for register, value in zip(four, found, strict=True):
+                        sums[register] = value
 
     def fresh(self, a: Callable[[int, int], Reg]) -> list[Reg]:
         """The product alone."""

@@ -50,7 +50,9 @@ def lower_load(c: Context, result: Value, op: Load) -> None:
     if c.target.warp and isinstance(window.memory, Shared):
         words = read_matrices(window, bits)
         if words is not None:
-            c.tiles[result] = Tile(kind, Packed(words, dense(window.coords.shape[1], bits)))
+            # What has been copied stays where it is for the whole iteration, and is read where it is used.
+            held = words if op in c.copied else tuple(words)
+            c.tiles[result] = Tile(kind, Packed(held, dense(window.coords.shape[1], bits)))
             return
     fields, each = read_fields(window, bits, other)
     c.tiles[result] = from_fields(c, kind, fields, each, bits)
@@ -173,15 +175,24 @@ def lower_store(c: Context, op: Store) -> None:
         return
     window = _window(c, op.target, op.at, kind.shape, tile.layout)
     bits = element_bits(op.target)
-    mine = owners(window.coords)
     if bits < 8:
         _store_narrow(c, window, tile, bits)
         return
+    if c.target.warp and window.coords.shape[2]:
+        tile, window = _in_memory_order(c, tile, window)
+    mine = owners(window.coords)
     pack = window.run(32 // bits) if bits < 32 and bits == kind.dtype.bits else 1
     if bits * pack == 32 and pack > 1 and _same_in_runs(mine, pack):
         write_fields(window, bits, tile.words(c.b), pack, mine)
         return
     write_fields(window, bits, Later(tile.registers, lambda r: tile.code(c.b, r)), 1, mine)
+
+
+def _in_memory_order(c: Context, tile: Tile, window: Window) -> tuple[Tile, Window]:
+    """The registers in the order in which a lane's elements lie in memory, so that more of them go there at once."""
+    order = np.lexsort(window.coords[0].T[::-1])
+    ordered = Window(c, window.memory, window.at, window.shape, window.coords[:, order])
+    return tile.renamed(c.b, tile.type, order.tolist()), ordered
 
 
 def _same_in_runs(owner: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], pack: int) -> bool:

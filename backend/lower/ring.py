@@ -116,7 +116,7 @@ class Ring:
         """Starts the copies for the iteration in which the counter is that, if there is one."""
         loop = self.loop
         inside = c.condition(lt(counter, loop.stop))
-        ahead = Var(f"{loop.var.name}_ahead")
+        ahead = Var(f"{loop.var.name}_ahead", loop.var.low, None, loop.var.multiple)
         c.variables[ahead] = c.index(counter)
         c.last[ahead] = c.last[loop.var]  # others are not inside
         c.steps[ahead] = loop.step

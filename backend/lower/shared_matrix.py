@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..lane.ir import ReadMatrix, Reg
 from .access import Window
+from .tile import Later
 
 __all__ = ["read_matrices"]
 
@@ -14,8 +15,8 @@ _WARP, _QUAD, _ROWS = 32, 4, 8
 _ROW_BYTES = 16
 
 
-def read_matrices(window: Window, bits: int) -> tuple[Reg, ...] | None:
-    """The words of the tile's registers in order, read by ReadMatrix; None where they do not lie so.
+def read_matrices(window: Window, bits: int) -> Later | None:
+    """The words of the tile's registers in order, read by ReadMatrix when asked for; None where they do not lie so.
 
     Elements are 8 or 16 bits wide; the words hold 4 or 2.
     """
@@ -49,10 +50,9 @@ def _rows(coords: NDArray[np.int64], word: int, turned: bool) -> NDArray[np.int6
     return rows if np.array_equal(parts, wanted) else None
 
 
-def _read(window: Window, bits: int, rows: NDArray[np.int64], turned: bool) -> tuple[Reg, ...] | None:
+def _read(window: Window, bits: int, rows: NDArray[np.int64], turned: bool) -> Later | None:
     c = window.context
     warps, words, _, rank = rows.shape
-    found: list[Reg] = []
     pending: list[ReadMatrix] = []
     for first in range(0, words, 4):
         count = 4 if words - first >= 4 else 2 if words - first >= 2 else 1
@@ -65,6 +65,13 @@ def _read(window: Window, bits: int, rows: NDArray[np.int64], turned: bool) -> t
             last = rows[:, [words - 1] * 4].reshape(warps * _WARP, 1, rank)
             base, offset, _ = Window(c, window.memory, window.at, window.shape, last).address(0, bits)
             pending.append(ReadMatrix(base, offset, 1, turned))
-    for op in pending:
-        found += c.b.read_matrix(op)
-    return tuple(found)
+    held: dict[int, tuple[Reg, ...]] = {}
+    place = [(number, k) for number, op in enumerate(pending) for k in range(op.count)]
+
+    def make(word: int) -> Reg:
+        number, k = place[word]
+        if number not in held:
+            held[number] = c.b.read_matrix(pending[number])
+        return held[number][k]
+
+    return Later(words, make)
