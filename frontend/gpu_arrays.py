@@ -1,0 +1,161 @@
+"""The arrays that callers of `linear` have on a GPU, PyTorch's or CuPy's, and new ones of the same library there."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from math import prod
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .library.prepared import LinearError
+
+__all__ = ["GpuLibrary", "GpuRows", "gpu_rows", "on_gpu"]
+
+TYPES = {"float16": "f16", "bfloat16": "bf16", "float32": "f32"}
+"""Our names of the element types that x may have, by the libraries' names."""
+
+
+class GpuLibrary(Protocol):
+    """What making arrays takes of a library, on the device of some array."""
+
+    def empty(self, shape: tuple[int, ...], kind: str) -> object:
+        """An array of undefined contents, of an element type by our name."""
+
+    def zeros(self, shape: tuple[int, ...], kind: str) -> object:
+        """An array of zeros."""
+
+    def put(self, data: NDArray[np.generic]) -> object:
+        """A copy of an array of the CPU's; codes of types that the library lacks stay codes."""
+
+
+@dataclass(frozen=True)
+class GpuRows:
+    """`x[..., K]` on a GPU as contiguous rows [M, K].
+
+    kind     our name of its element type
+    device   the GPU's number
+    leading  the sizes before K
+    """
+
+    rows: object
+    kind: str
+    device: int
+    leading: tuple[int, ...]
+    library: GpuLibrary
+
+    @property
+    def count(self) -> int:
+        return prod(self.leading)
+
+    def shaped(self, y: object, n: int) -> object:
+        """y[M, N] with the leading sizes of x."""
+        if len(self.leading) == 1:
+            return y
+        return y.reshape((*self.leading, n))  # type: ignore[attr-defined]  # an array of the library
+
+
+def on_gpu(x: object) -> bool:
+    """Whether x is an array of a library that we know, on a GPU."""
+    root = type(x).__module__.partition(".")[0]
+    if root == "cupy":
+        return True
+    return getattr(getattr(x, "device", None), "type", None) == "cuda"
+
+
+def gpu_rows(x: object, k: int) -> GpuRows:
+    """The rows of x; LinearError where it has not K columns, or is no array that the GPU's kernels take."""
+    shape = tuple(getattr(x, "shape", ()))
+    if not shape or shape[-1] != k:
+        raise LinearError(f"x has shape {list(shape)}, but the weight has K = {k} columns: x's last size must be {k}")
+    return _torch_rows(x, shape) if type(x).__module__.partition(".")[0] != "cupy" else _cupy_rows(x, shape)
+
+
+def _kind(x: object) -> str:
+    name = str(getattr(x, "dtype", "")).removeprefix("torch.")
+    if name not in TYPES:
+        raise LinearError(f"x is an array of {name} on a GPU: give f16, bf16 or f32, for example x.half()")
+    return TYPES[name]
+
+
+def _torch_rows(x: object, shape: tuple[int, ...]) -> GpuRows:
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        raise LinearError(f"x is a {type(x).__name__} on a GPU: give a torch tensor or a CuPy array")
+    if x.layout != torch.strided:
+        raise LinearError(f"x is a tensor of layout {x.layout}: give a dense one, x.to_dense()")
+    if x.requires_grad and torch.is_grad_enabled():
+        raise LinearError("x asks for a gradient, which linear does not have: call it under torch.no_grad()")
+    rows = x.detach().reshape(-1, shape[-1]).contiguous()
+    return GpuRows(rows, _kind(x), x.device.index or 0, shape[:-1], _Torch(x.device))
+
+
+class _Torch:
+    def __init__(self, device: object) -> None:
+        self._device, self._torch = device, importlib.import_module("torch")
+
+    def empty(self, shape: tuple[int, ...], kind: str) -> object:
+        found: object = self._torch.empty(shape, dtype=self._type(kind), device=self._device)
+        return found
+
+    def zeros(self, shape: tuple[int, ...], kind: str) -> object:
+        found: object = self._torch.zeros(shape, dtype=self._type(kind), device=self._device)
+        return found
+
+    def put(self, data: NDArray[np.generic]) -> object:
+        plain = _plain(data)
+        if (
+            plain.dtype.kind == "u" and plain.dtype.itemsize == 2
+        ):  # bf16's codes: this library has few operations on them
+            found: object = self._torch.from_numpy(plain.view(np.int16)).to(self._device).view(self._torch.uint16)
+            return found
+        found = self._torch.from_numpy(plain).to(self._device)
+        return found
+
+    def _type(self, kind: str) -> object:
+        names = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "u8": "uint8", "i32": "int32"}
+        found: object = getattr(self._torch, names[kind])
+        return found
+
+
+def _cupy_rows(x: object, shape: tuple[int, ...]) -> GpuRows:
+    cupy = importlib.import_module("cupy")
+    rows = cupy.ascontiguousarray(x).reshape(-1, shape[-1])
+    return GpuRows(rows, _kind(x), int(rows.device.id), shape[:-1], _Cupy(cupy))
+
+
+class _Cupy:
+    def __init__(self, cupy: ModuleType) -> None:
+        self._cupy = cupy
+
+    def empty(self, shape: tuple[int, ...], kind: str) -> object:
+        found: object = self._cupy.empty(shape, self._type(kind))
+        return found
+
+    def zeros(self, shape: tuple[int, ...], kind: str) -> object:
+        found: object = self._cupy.zeros(shape, self._type(kind))
+        return found
+
+    def put(self, data: NDArray[np.generic]) -> object:
+        found: object = self._cupy.asarray(_plain(data))
+        return found
+
+    def _type(self, kind: str) -> object:
+        names = {"f16": "float16", "bf16": "uint16", "f32": "float32", "u8": "uint8", "i32": "int32"}
+        if kind == "bf16":  # as codes, unless the dtype is there
+            try:
+                return importlib.import_module("ml_dtypes").bfloat16
+            except ImportError:
+                pass
+        return names[kind]
+
+
+def _plain(data: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The array without gaps, writable, and codes of types that NumPy lacks as unsigned integers."""
+    if data.dtype.kind == "V" or data.dtype.type.__module__.startswith("ml_dtypes"):
+        data = data.view(np.dtype(f"u{data.dtype.itemsize}"))
+    return np.require(data, None, ["C", "WRITEABLE", "ALIGNED"])
