@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .cuda import atoms as cuda_atoms
+from .lane.shared_meaning import SharedMeaning
 from .lane.simulate import Meaning
 from .llvm import atoms as llvm_atoms
 from .target import Target
@@ -29,7 +30,7 @@ def has_instruction(target: Target, name: str) -> bool:
     return any(row.name == name for row in llvm_atoms.ROWS) and llvm_atoms.has_instruction(target, name)
 
 
-def meanings(target: Target) -> Mapping[str, Meaning]:
+def meanings(target: Target) -> Mapping[str, Meaning | SharedMeaning]:
     """What each atom means (in NumPy), by name."""
     if target.kind == "cuda":
         return cuda_atoms.MEANINGS

@@ -10,9 +10,22 @@ from numpy.typing import NDArray
 from ...vm.layout.relation import Layout
 from ..lane.ir import Type
 from ..lane.meaning import Lanes, odd_sum
+from ..lane.shared_meaning import SharedMeaning
 from ..lane.simulate import Meaning
 
-__all__ = ["NAN", "Matrix", "Meaning", "Row", "bf16_of", "f16_of", "fused", "halves_of", "joined", "singles_of"]
+__all__ = [
+    "NAN",
+    "Matrix",
+    "Meaning",
+    "Row",
+    "bf16_of",
+    "f16_of",
+    "fused",
+    "halves_of",
+    "joined",
+    "rounded_sums",
+    "singles_of",
+]
 
 Halves = NDArray[np.uint16]
 Doubles = NDArray[np.float64]
@@ -46,6 +59,7 @@ class Row:
     meaning   on arrays of one value per lane, for several warps at once; gives a tuple where there is not one result
     cost      instructions that a warp issues: what selection compares
     ptx       the text of the assembly statement: %0 .. are the results, then the operands
+    in_place  the last operands become the results, in the same registers; `ptx` does not number them again
     matrix    for a product of matrices: operands are the registers of a, those of b, then those of c; results are c's
     """
 
@@ -53,10 +67,11 @@ class Row:
     features: tuple[str, ...]
     operands: tuple[Type, ...]
     results: tuple[Type, ...]
-    meaning: Meaning
+    meaning: Meaning | SharedMeaning
     cost: float
     ptx: str
     matrix: Matrix | None = None
+    in_place: bool = False
 
     @property
     def collective(self) -> bool:
@@ -105,3 +120,12 @@ def bf16_of(x: Doubles) -> Halves:
 def fused(x: NDArray[np.float32], y: NDArray[np.float32], z: NDArray[np.float32]) -> Doubles:
     """x * y + z, so that rounding it to a 16-bit float equals rounding the exact sum."""
     return odd_sum(x.astype(np.float64) * y.astype(np.float64), z.astype(np.float64))
+
+
+def rounded_sums(x: Doubles) -> NDArray[np.float32]:
+    """f32 to nearest even; any NaN is the one that tensor cores give."""
+    found = x.astype(np.float32)
+    return np.where(np.isnan(found), _NAN, found)
+
+
+_NAN = np.array(0x7FFFFFFF, np.uint32).view(np.float32)

@@ -6,6 +6,7 @@ NumPy), what it costs, and how PTX writes it.  Words hold two 16-bit floats or f
     mma_f16, mma_bf16            the product of m16n8k16, f32 sums: a (4 words), b (2), c (4) give c
     mma_s8, _u8, _us8, _su8      of m16n8k32, i32 sums that wrap; the first letter is a's sign, the second b's
     mma_e4m3, mma_e5m2           of m16n8k32, f32 sums
+    wgmma_f16_n64 ...            of four warps, with a matrix in shared memory: see atoms_group.py
     fma_f16x2(a, b, c), fma_bf16x2, mul_... and add_...(a, b)   rounded once to nearest even, subnormals kept
     pack_f16x2(low, high), pack_bf16x2                          two f32, each to nearest even
     cvt_f16x2_e4m3x2(x), cvt_f16x2_e5m2x2                       the low two bytes of x as two f16
@@ -19,15 +20,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
+from ..lane.shared_meaning import SharedMeaning
 from ..target import Target
-from . import atoms_matrix, atoms_words
+from . import atoms_group, atoms_matrix, atoms_words
 from .atom_row import Matrix, Meaning, Row
 
 __all__ = ["MEANINGS", "ROWS", "Matrix", "Row", "rows_of", "select_row"]
 
-ROWS: tuple[Row, ...] = (*atoms_matrix.ROWS, *atoms_words.ROWS)
+ROWS: tuple[Row, ...] = (*atoms_matrix.ROWS, *atoms_group.ROWS, *atoms_words.ROWS)
 
-MEANINGS: Mapping[str, Meaning] = MappingProxyType({row.name: row.meaning for row in ROWS})
+MEANINGS: Mapping[str, Meaning | SharedMeaning] = MappingProxyType({row.name: row.meaning for row in ROWS})
 """What each atom means, by name: those of one name mean the same."""
 
 

@@ -17,7 +17,7 @@ from ...vm.layout.relation import Digit, Layout
 from ..lane.ir import Type
 from ..lane.meaning import Lanes
 from .architectures import WARP
-from .atom_row import Matrix, Meaning, Row, singles_of
+from .atom_row import Matrix, Meaning, Row, rounded_sums, singles_of
 from .atoms_words import fp8_values
 
 __all__ = ["ROWS", "gathered", "matrix", "spread"]
@@ -63,10 +63,13 @@ def _which(layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return places[..., 0], places[..., 1]
 
 
-def gathered(layout: Layout, registers: Sequence[Lanes], element: type[np.generic]) -> Lanes:
-    """[warp, d0, d1]: the matrix whose elements lie in `registers`, each of one word for every lane of all warps."""
+def gathered(layout: Layout, registers: Sequence[Lanes], element: type[np.generic], lanes: int = WARP) -> Lanes:
+    """[warp, d0, d1]: the matrix whose elements lie in `registers`, each of one word for every lane of all warps.
+
+    `lanes`: of what does the product together, here called a warp.
+    """
     words = np.stack([np.ascontiguousarray(r) for r in registers], axis=-1)
-    elements = words.view(element).reshape(-1, WARP, words.itemsize * len(registers) // np.dtype(element).itemsize)
+    elements = words.view(element).reshape(-1, lanes, words.itemsize * len(registers) // np.dtype(element).itemsize)
     lane, reg = _where(layout)
     found: Lanes = elements[:, lane, reg]
     return found
@@ -94,13 +97,9 @@ def _float_product(shape: Matrix, element: type[np.generic], decode: Decode) -> 
     def run(*operands: Lanes) -> tuple[Lanes, ...]:
         a, b = (decode(gathered(x, r, element)) for x, r in ((shape.a, operands[:4]), (shape.b, operands[4:6])))
         c = gathered(shape.c, operands[6:], np.float32).astype(np.float64)
-        total = (np.matmul(a, b) + c).astype(np.float32)
-        return spread(shape.c, np.where(np.isnan(total), _NAN, total))
+        return spread(shape.c, rounded_sums(np.matmul(a, b) + c))
 
     return run
-
-
-_NAN = np.array(0x7FFFFFFF, np.uint32).view(np.float32)
 
 
 def _integer_product(shape: Matrix, a_signed: bool, b_signed: bool) -> Meaning:

@@ -193,8 +193,7 @@ class _Emitter:
             case Show():
                 self.show(op)
             case Atom():
-                row = select_row(self.target, op.name)
-                atom(code, row.ptx, op.operands, results, row.collective)
+                atom(code, select_row(self.target, op.name), op.operands, results)
             case _:
                 self.value(results[0], op)
 

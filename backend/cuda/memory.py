@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from math import gcd
 
 from ..lane.ir import CopyAsync, Prefetch, Read, ReadMatrix, Reg, Write
+from .atom_row import Row
 from .code import Code
 
 __all__ = ["assembly", "copy_async", "prefetch", "read", "read_matrix", "write"]
@@ -166,12 +167,17 @@ def read_matrix(code: Code, op: ReadMatrix, results: Sequence[Reg]) -> None:
     assembly(code, text, [f'"=r"({n})' for n in names], [_address(code, op.base, op.offset, "shared")])
 
 
-def atom(code: Code, text: str, operands: Sequence[Reg], results: Sequence[Reg], collective: bool) -> None:
+def atom(code: Code, row: Row, operands: Sequence[Reg], results: Sequence[Reg]) -> None:
     """A row of the table of instructions.  One that a warp does together must stay where all its lanes come by."""
     names = [code.declare(r) for r in results]
-    outputs = ", ".join(f'"={LETTERS[r.type]}"({n})' for r, n in zip(results, names, strict=True))
+    if row.in_place:  # the last operands are where the results will be
+        for name, operand in zip(names, operands[len(operands) - len(names) :], strict=True):
+            code.line(f"{name} = {code.get(operand)};")
+        operands = operands[: len(operands) - len(names)]
+    how = "+" if row.in_place else "="
+    outputs = ", ".join(f'"{how}{LETTERS[r.type]}"({n})' for r, n in zip(results, names, strict=True))
     inputs = ", ".join(f'"{LETTERS[o.type]}"({code.get(o)})' for o in operands)
     effect = any(o.type == "i64" for o in operands) or not results
     clobber = ' : "memory"' if effect else ""
-    volatile = "asm volatile" if collective or effect else "asm"
-    code.line(f'{volatile}("{text}" : {outputs} : {inputs}{clobber});')
+    volatile = "asm volatile" if row.collective or effect else "asm"
+    code.line(f'{volatile}("{row.ptx}" : {outputs} : {inputs}{clobber});')

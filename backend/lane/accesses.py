@@ -33,11 +33,13 @@ class Accesses:
         self.tally = tally
         self._open: list[Landing] = []
         self._groups: deque[list[Landing]] = deque()
+        self._products: list[tuple[Ints, int]] = []
 
     def begin_block(self) -> None:
         self.spaces.forget_shared()
         self._open = []
         self._groups.clear()
+        self._products.clear()
 
     def read(self, let: Let, op: Read) -> tuple[Lanes, ...]:
         size = op.bits // 8
@@ -123,6 +125,23 @@ class Accesses:
         while len(self._groups) > pending:
             for landing in self._groups.popleft():
                 self.spaces.land(landing)
+
+    # Products that read shared memory while lanes go on
+
+    def read_for_product(self, places: Ints, size: int) -> NDArray[np.uint8]:
+        """[count, size]: bytes of shared memory that must stay as they are until the product was waited for."""
+        self.spaces.refuse_unfenced(places, size)
+        self._products.append((places, size))
+        return self._read_shared(places, size)
+
+    def end_products(self) -> None:
+        """What was read is read again: nobody may have changed it."""
+        for places, size in self._products:
+            self._read_shared(places, size)
+        self._products.clear()
+
+    def _read_shared(self, places: Ints, size: int) -> NDArray[np.uint8]:
+        return self.spaces.read(self.spaces.shared_base + places, size, size, "shared", np.full(places.size, MANY))
 
     # Lanes
 

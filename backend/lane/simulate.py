@@ -55,6 +55,7 @@ from .ir import (
     Write,
 )
 from .meaning import DTYPES, MEANINGS, Lanes
+from .shared_meaning import SharedMeaning
 from .spaces import Spaces
 from .text import Printer
 
@@ -77,7 +78,7 @@ def simulate(
     function: Function,
     slots: Sequence[NDArray[np.generic] | int | float],
     blocks: int,
-    atoms: Mapping[str, Meaning] | None = None,
+    atoms: Mapping[str, Meaning | SharedMeaning] | None = None,
     warp: int | None = None,
     shared_bytes: int | None = None,
 ) -> Facts:
@@ -114,7 +115,7 @@ class _Machine:
         self,
         function: Function,
         slots: Sequence[NDArray[np.generic] | int | float],
-        atoms: Mapping[str, Meaning],
+        atoms: Mapping[str, Meaning | SharedMeaning],
         warp: int | None,
     ) -> None:
         self.function = function
@@ -125,6 +126,7 @@ class _Machine:
         self.tally = Tally(warp)
         self.registers: dict[Reg, Lanes] = {}
         self.constants: dict[int, Lanes] = {}  # what constants and shuffles are made of, by the operation's identity
+        self.coming: set[Reg] = set()
         self.block = 0
         self.failure = 0
         arrays = {}
@@ -139,6 +141,7 @@ class _Machine:
     def run_block(self, block: int) -> None:
         self.block = block
         self.registers.clear()
+        self.coming.clear()
         self.memory.begin_block()
         self.failure = 0
         with np.errstate(all="ignore"):
@@ -149,10 +152,12 @@ class _Machine:
     # Registers
 
     def get(self, reg: Reg) -> Lanes:
+        if self.coming and reg in self.coming:
+            raise ValueError("a sum of products is taken that nobody has waited for")
         return self.registers[reg]
 
     def vector(self, reg: Reg) -> Lanes:
-        return np.broadcast_to(self.registers[reg], (self.lanes,))
+        return np.broadcast_to(self.get(reg), (self.lanes,))
 
     def integer(self, reg: Reg) -> int:
         assert reg.uniform, "a uniform register is needed here"
@@ -240,7 +245,7 @@ class _Machine:
             case ReadMatrix() as op:
                 return self.memory.read_matrix(let, op)
             case Atom() as op:
-                return self.atom(op, len(let.results))
+                return self.atom(let, op)
             case Write() | CopyAsync() | Commit() | WaitCopies() | Prefetch() | Barrier() | Fence() | Fail() | Show():
                 self.effect(let, let.op)
                 return ()
@@ -318,13 +323,31 @@ class _Machine:
         found: Lanes = every[self.constants[id(op)]]
         return found
 
-    def atom(self, op: Atom, results: int) -> tuple[Lanes, ...]:
+    def atom(self, let: Let, op: Atom) -> tuple[Lanes, ...]:
         """One with several results is collective: it takes and gives registers of all lanes, of whole warps."""
-        collective = results != 1
+        collective = len(let.results) != 1
         if collective and self.lanes % (self.warp or self.lanes):
             raise ValueError(f"{op.name} is done by whole warps of {self.warp} lanes, but there are {self.lanes} lanes")
-        found = self.atoms[op.name](*(self.vector(o) if collective else self.get(o) for o in op.operands))
+        meaning = self.atoms[op.name]
+        if isinstance(meaning, SharedMeaning):
+            return self.shared_atom(let, op, meaning)
+        found = meaning(*(self.vector(o) if collective else self.get(o) for o in op.operands))
         return found if isinstance(found, tuple) else (found,)
+
+    def shared_atom(self, let: Let, op: Atom, meaning: SharedMeaning) -> tuple[Lanes, ...]:
+        """Products that read shared memory while lanes go on; their sums are `coming` until they are waited for."""
+        if meaning.role == "fence":
+            self.spaces.fence()
+        sums = op.operands[len(op.operands) - len(let.results) :]
+        for operand in op.operands[: len(op.operands) - len(sums)]:
+            self.get(operand)
+        held = [np.broadcast_to(self.registers[o], (self.lanes,)) for o in op.operands]
+        self.coming.difference_update(sums)
+        if meaning.role == "wait":
+            self.memory.end_products()
+        elif meaning.role == "start":
+            self.coming.update(let.results)
+        return meaning.run(self.memory.read_for_product, *held)
 
     def slot(self, index: int) -> int:
         held = self.slots[index]

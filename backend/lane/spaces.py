@@ -47,6 +47,7 @@ class Spaces:
         self._names[self._shared] = "shared memory"
         self._written = np.zeros(shared, bool)
         self._flying = np.zeros(shared, bool)
+        self._unfenced = np.zeros(shared, bool)
         self._touched = {region: Touched(self._names[region], b.size) for region, b in self._buffers.items()}
         self._epoch = 0
 
@@ -68,6 +69,18 @@ class Spaces:
     def barrier(self) -> None:
         """What any lane did before, all lanes see from now on."""
         self._epoch += 1
+
+    def fence(self) -> None:
+        """What lanes wrote to shared memory before, the units see that read it while lanes go on, after a barrier."""
+        self._unfenced[:] = False
+
+    def refuse_unfenced(self, places: Ints, size: int) -> None:
+        """An error if bytes of shared memory that are to be read so were written after the last fence."""
+        for place in places[(places >= 0) & (places + size <= self._unfenced.size)]:
+            if self._unfenced[place : place + size].any():
+                raise AccessError(
+                    f"byte {place} of shared memory is read by a product, but was written after the fence"
+                )
 
     def read(self, address: Ints, size: int, align: int, space: str, who: Ints | None = None) -> Bytes:
         """[lanes, size]: the bytes at each address."""
@@ -100,6 +113,7 @@ class Spaces:
             buffer[places] = data[lanes]
             if region == self._shared:
                 self._written[places] = True
+                self._unfenced[places] = True
 
     def start(self, address: Ints, data: Bytes, who: Ints) -> Landing:
         """Begins to copy bytes [lanes, size] to shared memory: until they land, nobody may touch their places."""
