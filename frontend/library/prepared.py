@@ -142,9 +142,9 @@ def _prepare(q: QTensor, as_bytes: bool, lanes: int) -> Prepared:
     whole[: shape.k, : shape.n] = codes.T
     weights = aligned_copy(storage.pack(whole))
     width = storage.tile_shape[1]
-    scale_type, scales = _scales(q, shape, unit)
-    mode, zero_type, zeros = _zeros(q, shape, unit)
-    scales, zeros = _by_tile(scales, width), _by_tile(zeros, width)
+    scale_type, scales = scales_of(q, shape, unit)
+    mode, zero_type, zeros = zeros_of(q, shape, unit)
+    scales, zeros = by_tile(scales, width), by_tile(zeros, width)
     return Prepared(shape, storage, element, shift, mode, scale_type, zero_type, weights, scales, zeros)
 
 
@@ -155,7 +155,7 @@ def _storage(shape: Shape, element: DType, lanes: int) -> Tiled:
     return Tiled(tile, Packing(element.bits, 8, default_planes(element.bits)))
 
 
-def _scales(q: QTensor, shape: Shape, unit: float) -> tuple[DType, NDArray[np.generic]]:
+def scales_of(q: QTensor, shape: Shape, unit: float) -> tuple[DType, NDArray[np.generic]]:
     """[groups, columns]: in the format's own scale type where a kernel can take it as it is, else in f32."""
     own = q.format.scale
     if q.second == 1.0 and unit == 1.0 and own.name in SCALES:
@@ -164,7 +164,7 @@ def _scales(q: QTensor, shape: Shape, unit: float) -> tuple[DType, NDArray[np.ge
     return dtype("f32"), _spread(values.astype(np.float32), shape, np.dtype(np.float32))
 
 
-def _zeros(q: QTensor, shape: Shape, unit: float) -> tuple[ZeroMode, DType, NDArray[np.generic]]:
+def zeros_of(q: QTensor, shape: Shape, unit: float) -> tuple[ZeroMode, DType, NDArray[np.generic]]:
     """[groups, columns], with zero points in units of the packed values; offsets ("min") are numbers of their own."""
     if q.zeros is None:
         return "none", dtype("u8"), np.zeros((0, shape.columns), np.uint8)
@@ -182,7 +182,7 @@ def _zeros(q: QTensor, shape: Shape, unit: float) -> tuple[ZeroMode, DType, NDAr
     return mode, dtype("f32"), _spread(exact, shape, np.dtype(np.float32))
 
 
-def _by_tile(sides: NDArray[np.generic], width: int) -> NDArray[np.generic]:
+def by_tile(sides: NDArray[np.generic], width: int) -> NDArray[np.generic]:
     """[groups, columns] as [tiles, groups, width]."""
     groups, columns = sides.shape
     cut = sides.reshape(groups, columns // width, width).transpose(1, 0, 2)

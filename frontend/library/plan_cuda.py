@@ -1,0 +1,117 @@
+"""Which library kernel runs a quantised linear on a GPU, and with which parameters: by model, without measuring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...backend.cuda.architectures import ARCHITECTURES, WARP
+from ...backend.target import Target
+from ...vm.dtypes import DType, dtype
+from ..build import ParameterValue
+from ..kernel import Kernel, KernelSource
+from .plan import library
+from .prepared import LinearError, Prepared
+
+__all__ = ["GpuSchedule", "cuda_kernel", "plan_cuda", "schedules_cuda"]
+
+Form = Literal["decode", "prefill"]
+
+_FEW_ROWS = 32  # up to these, weights are read once and x is in shared memory
+_ROWS = (8, 16, 32)
+_PREFILL_ROWS = 64
+_BLOCKS = 512  # that a large GPU holds at once, of 128 lanes: enough weights are under way then to fill its memory
+_X_BYTES = 32 << 10  # of x in shared memory
+_STAGES = 4
+_LEAST_STEPS = 4  # of a block: else its beginning and end are most of it
+
+
+@dataclass(frozen=True)
+class GpuSchedule:
+    """How the work of one call is cut.
+
+    form     "decode" or "prefill"
+    rows     of x in a block
+    splits   blocks that share the terms of a sum; 1 for "prefill"
+    chunk    terms of x in shared memory at a time; 0 for "prefill"
+    stages   steps of K that are in shared memory or under way
+    """
+
+    form: Form
+    rows: int
+    splits: int = 1
+    chunk: int = 0
+    stages: int = _STAGES
+
+
+def plan_cuda(p: Prepared, m: int, target: Target) -> GpuSchedule:
+    """The schedule for m rows, by model."""
+    return schedules_cuda(p, m, target)[0]
+
+
+def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ...]:
+    """Every schedule worth a measurement for m rows; the planner's own is the first."""
+    if m > _FEW_ROWS:
+        found = [GpuSchedule("prefill", rows, stages=s) for rows in (_PREFILL_ROWS, _FEW_ROWS) for s in (3, 2, 4)]
+    else:
+        rows = next(r for r in _ROWS if m <= r)
+        steps = p.shape.depth // p.shape.run
+        blocks = p.shape.columns // width(p)
+        splits = [s for s in range(1, steps + 1) if steps % s == 0 and (s == 1 or steps // s >= _LEAST_STEPS)]
+        first = next((s for s in splits if s * blocks >= _BLOCKS), splits[-1])
+        order = sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))
+        found = [
+            GpuSchedule("decode", rows, s, _chunk(p, rows, p.shape.depth // s), stages)
+            for s in order[:5] for stages in (_STAGES, 3, 2)
+        ]  # fmt: skip
+    fits = tuple(s for s in dict.fromkeys(found) if shared_bytes(p, s) <= ARCHITECTURES[target.cpu].shared_bytes)
+    if not fits:
+        raise LinearError(f"no kernel for groups of {p.shape.group} weights fits the shared memory of {target.name}")
+    return fits
+
+
+def width(p: Prepared) -> int:
+    """Columns of a block."""
+    return int(p.scales.shape[2])
+
+
+def lanes(p: Prepared) -> int:
+    return width(p) // p.storage.tile_shape[1] * WARP
+
+
+def shared_bytes(p: Prepared, s: GpuSchedule) -> int:
+    """Of a block, about: x with a little room after each row, and the ring of weights."""
+    weights = p.storage.tile_bytes * (lanes(p) // WARP)
+    if s.form == "decode":
+        return s.rows * (2 * s.chunk + 16) + s.stages * weights + 4096
+    return s.stages * (weights + s.rows * (2 * p.shape.run + 16)) + 4096
+
+
+def _chunk(p: Prepared, rows: int, depth: int) -> int:
+    """The most terms that divide those of a block, in whole steps, and whose x fits."""
+    step, room = p.shape.run, _X_BYTES // (2 * rows)
+    return max(c for c in range(step, depth + 1, step) if depth % c == 0 and (c <= room or c == step))
+
+
+def cuda_kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, target: Target) -> Kernel:
+    """The kernel of this schedule for activations of the type `product` (f16 or bf16); kept with the tensor."""
+    key = (product, out.name, s, bias, target)
+    if key not in p.kernels:
+        p.kernels[key] = _kernel(p, s, product, out, bias, target)
+    return p.kernels[key]
+
+
+def _kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, target: Target) -> Kernel:
+    shape = p.shape
+    parameters: dict[str, ParameterValue] = {
+        "W": p.element, "L": p.storage, "D": dtype(product), "Y": out, "S": p.scale_type, "Z": p.zero_type,
+        "G": shape.group, "ZERO": p.zero_mode, "BIAS": bias, "BM": s.rows, "BN": width(p), "BK": shape.run,
+        "K": shape.depth, "KX": shape.k, "KG": shape.depth // shape.group, "LANES": lanes(p), "ST": s.stages,
+    }  # fmt: skip
+    if p.zero_mode != "none":
+        parameters["ZG"] = shape.depth // shape.group
+    if s.form == "decode":
+        depth = shape.depth // s.splits
+        unroll = s.stages if s.chunk // shape.run >= s.stages else 1
+        parameters |= {"KS": s.chunk, "KC": depth, "SP": s.splits, "UN": unroll}
+    return Kernel(KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", f"linear_{s.form}"), target, parameters)

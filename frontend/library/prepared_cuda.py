@@ -1,0 +1,104 @@
+"""A quantised tensor as a GPU's kernels want it: 16 bytes of a lane are operands of a warp's matrix product.
+
+In a storage tile, lane 4 g + t holds a few neighbouring columns of number g, and of K the terms that the product's
+layout gives to number t; registers go through the terms of one operand word, the columns, then the rest of K.  So the
+fields of one word, which differ in how far their bits are from the word's end, are those of different columns, whose
+sums can be scaled apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...backend.buffers import aligned_copy
+from ...backend.cuda.architectures import WARP
+from ...vm.dtypes import DType
+from ...vm.layout.relation import Digit, Layout
+from ...vm.layout.storage import Packing, Tiled, default_planes
+from ..tensor import QTensor
+from .prepared import LinearError, Prepared, Shape, by_tile, scales_of, zeros_of
+
+__all__ = ["TERMS", "gpu_shape", "gpu_storage", "prepare_cuda"]
+
+TERMS = 16  # of K that one instruction takes
+_STEPS = 8  # of such terms in a storage tile, at most: 128 of K
+_CODES = 128  # of each lane in a storage tile, where groups allow: planes of one bit are 16 bytes then
+_MOST_COLUMNS = 16  # of each lane in a storage tile
+_WARPS = 4  # of a block
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """steps: of 16 terms in a storage tile; columns: of each lane; warps: of a block, side by side along N."""
+
+    steps: int
+    columns: int
+    warps: int
+
+    @property
+    def depth(self) -> int:
+        return TERMS * self.steps
+
+    @property
+    def width(self) -> int:
+        """Columns of a storage tile."""
+        return 8 * self.columns
+
+
+def _cut(group: int, n: int) -> _Cut:
+    if group % TERMS:
+        raise LinearError(f"groups of {group} weights do not divide into {TERMS}s, which products on a GPU take")
+    steps = next(s for s in (8, 4, 2, 1) if (group // TERMS) % s == 0 and s <= _STEPS)
+    columns = min(_MOST_COLUMNS, _CODES // (4 * steps))
+    needed = -(-n // (8 * columns))
+    return _Cut(steps, columns, min(_WARPS, 1 << (needed - 1).bit_length()))
+
+
+def gpu_shape(q: QTensor) -> tuple[Shape, _Cut]:
+    """The least padding that makes whole groups and whole blocks."""
+    n, k = q.shape
+    group = q.format.group
+    if group is None or group >= k:
+        step = TERMS * _STEPS
+        group = -(-k // step) * step
+    cut = _cut(group, n)
+    wide = cut.width * cut.warps
+    return Shape(n, k, group, cut.depth, cut.depth, -(-k // group) * group, -(-n // wide) * wide), cut
+
+
+def gpu_storage(element: DType, steps: int = _STEPS, columns: int = 4) -> Tiled:
+    """Storage tiles of 16 `steps` of K by 8 `columns`."""
+    make = Digit.make
+    digits = (
+        make(4, {"lane": 1, "d0": 2}), make(8, {"lane": 4, "d1": columns}),
+        make(2, {"reg": 1, "d0": 1}), make(columns, {"reg": 2, "d1": 1}),
+        make(2, {"reg": 2 * columns, "d0": 8}), make(steps, {"reg": 4 * columns, "d0": 16}),
+    )  # fmt: skip
+    planes = default_planes(element.bits)
+    unit = 4 if len(planes) > 1 else 0
+    words = [4 * columns * steps * p // WARP for p in planes]
+    vector = next(v for v in (4, 2, 1) if all(w % v == 0 for w in words))
+    return Tiled(Layout(tuple(d for d in digits if d.extent > 1)), Packing(element.bits, 16, planes, unit), vector)
+
+
+def prepare_cuda(q: QTensor) -> Prepared:
+    """Packs the tensor for kernels of GPUs, in memory of the host; the result is kept with the tensor."""
+    found = q._prepared.get("cuda")
+    if isinstance(found, Prepared):
+        return found
+    shape, cut = gpu_shape(q)
+    storage = gpu_storage(q.format.element, cut.steps, cut.columns)
+    whole = np.zeros((shape.depth, shape.columns), np.uint8)
+    whole[: shape.k, : shape.n] = q.codes.T
+    weights = aligned_copy(storage.pack(whole))
+    width = cut.width * cut.warps
+    scale_type, scales = scales_of(q, shape, 1.0)
+    mode, zero_type, zeros = zeros_of(q, shape, 1.0)
+    result = Prepared(
+        shape, storage, q.format.element, 0, mode, scale_type, zero_type, weights, by_tile(scales, width),
+        by_tile(zeros, width),
+    )  # fmt: skip
+    q._prepared["cuda"] = result
+    return result
