@@ -70,6 +70,7 @@ class Context:
     shared: dict[Shared, int] = field(default_factory=dict)
     shared_bytes: int = 0
     failures: list[str] = field(default_factory=list)
+    waits: frozenset[int] = frozenset()  # the `id` of each statement that the block's warps meet before
     staged: dict[Load, Staged] = field(default_factory=dict)  # loads whose words were copied before
     copied: dict[Load, Shared] = field(default_factory=dict)  # loads of tiles that were copied to shared ones before
     moved: dict[Shared, Reg] = field(default_factory=dict)  # how far on in shared memory a tile is now, in bytes

@@ -52,6 +52,7 @@ from .decode import decode
 from .dot import lower_dot
 from .index import floor_divide
 from .memory import lower_copy, lower_load, lower_store
+from .order import barriers_before
 from .philox import lower_random
 from .prefetch import prefetch_ahead
 from .reduce import lower_reduce, tree
@@ -73,6 +74,8 @@ def lower(program: Program, target: Target) -> Function:
         elif isinstance(p, Value):
             c.define(p, (b.float_slot(slot),))
     _bind_blocks(c)
+    if target.warp:
+        c.waits = barriers_before(program)
     lower_body(c, program.body)
     return Function(program.name, program.lanes, len(names), c.shared_bytes, b.body, tuple(c.failures))
 
@@ -109,6 +112,8 @@ def lower_body(c: Context, body: tuple[Statement, ...]) -> None:
 
 
 def _lower_let(c: Context, s: Let) -> None:
+    if id(s) in c.waits:
+        c.b.effect(lane.Barrier())
     try:
         lower_op(c, s.result, s.op)  # type: ignore[arg-type]  # Op is the base of the closed union Instruction
     except Unsupported as refused:
