@@ -237,6 +237,12 @@ class Builder:
 
     # Operations with effects
 
+    def issue(self, name: str, type: Type, count: int, *operands: Reg) -> tuple[Reg, ...]:
+        """The `count` results of an atom that has an effect, or reads memory: each is done where it stands."""
+        results = tuple(Reg(type, False) for _ in range(count))
+        self._bodies[-1].append(Let(results, Atom(name, operands)))
+        return results
+
     def read(self, op: Read) -> tuple[Reg, ...]:
         uniform = all(o.uniform for o in (op.base, op.offset, *([op.mask] if op.mask else [])))
         results = tuple(Reg("i64" if op.bits == 64 else "i32", uniform) for _ in range(op.count))

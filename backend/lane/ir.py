@@ -215,7 +215,7 @@ class PickBytes:
 class Atom:
     """A hardware instruction, by its row in `atoms.py` (its NumPy meaning, its targets and its cost stand there).
 
-    One with several results is collective: the 32 lanes of a warp give and take each other's operands.
+    One with several results, or none, is collective: the 32 lanes of a warp give and take each other's operands.
     """
 
     name: str

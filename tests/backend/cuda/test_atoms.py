@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from bitwright.backend.atoms import has_instruction, select_row
 from bitwright.backend.cuda.architectures import ARCHITECTURES
 from bitwright.backend.cuda.atoms import MEANINGS, ROWS, Row, rows_of
+from bitwright.backend.lane.shared_meaning import SharedMeaning
+from bitwright.backend.lane.simulate import Meaning
 from bitwright.backend.target import target
 
 WARPS = 3
@@ -78,7 +80,7 @@ def product(row: Row, a: NDArray[np.generic], b: NDArray[np.generic], c: NDArray
         *registers(c, fragment_c, 4),
     ]
     with np.errstate(all="ignore"):
-        results = row.meaning(*operands)
+        results = alone(row.name)(*operands)
     assert isinstance(results, tuple)
     out = np.empty_like(c)
     for lane, i in itertools.product(range(32), range(4)):
@@ -177,7 +179,7 @@ def test_pairs_of_16_bit_floats_round_once(form: str, name: str) -> None:
     row = next(r for r in ROWS if r.name == f"{form}_{name}x2")
     codes = [halves(name, 3000, seed) for seed in range(len(row.operands))]
     with np.errstate(all="ignore"):
-        found = np.asarray(row.meaning(*(c.view(np.int32) for c in codes))).view(kind)
+        found = np.asarray(alone(row.name)(*(c.view(np.int32) for c in codes))).view(kind)
         values = [c.view(kind).astype(np.float64) for c in codes]
     for n, given in enumerate(zip(*(v.tolist() for v in values), strict=True)):
         if all(map(math.isfinite, given)):
@@ -195,7 +197,7 @@ def test_two_f32_become_a_word(name: str) -> None:
     )
     low, high = (np.concatenate([x, rng.permutation(x)]).view(np.float32) for x in (middle, middle[::-1].copy()))
     with np.errstate(all="ignore"):
-        found = np.asarray(MEANINGS[f"pack_{name}x2"](low, high)).view(np.uint16).reshape(-1, 2)
+        found = np.asarray(alone(f"pack_{name}x2")(low, high)).view(np.uint16).reshape(-1, 2)
         for column, given in ((0, low), (1, high)):
             wanted = given.astype(HALF[name][0]).view(np.uint16)
             np.testing.assert_array_equal(found[:, column], np.where(np.isnan(given), 0x7FFF, wanted))
@@ -205,9 +207,15 @@ def test_two_f32_become_a_word(name: str) -> None:
 def test_fp8_becomes_f16(name: str, kind: type[np.generic]) -> None:
     low, high = (x.reshape(-1).astype(np.uint32) for x in np.meshgrid(np.arange(256), np.arange(0, 256, 5)))
     word = (low | high << np.uint32(8) | np.uint32(0xABCD0000)).view(np.int32)
-    found = np.asarray(MEANINGS[f"cvt_f16x2_{name}x2"](word)).view(np.float16).reshape(-1, 2)
+    found = np.asarray(alone(f"cvt_f16x2_{name}x2")(word)).view(np.float16).reshape(-1, 2)
     for column, codes in ((0, low), (1, high)):
         np.testing.assert_array_equal(found[:, column], codes.astype(np.uint8).view(kind).astype(np.float16))
+
+
+def alone(name: str) -> Meaning:
+    found = MEANINGS[name]
+    assert not isinstance(found, SharedMeaning)
+    return found
 
 
 def words(count: int, seed: int) -> list[int]:
@@ -215,7 +223,7 @@ def words(count: int, seed: int) -> list[int]:
 
 
 def called(name: str, *operands: Sequence[int]) -> list[int]:
-    return [int(x) for x in np.asarray(MEANINGS[name](*(np.array(o, np.int32) for o in operands)))]
+    return [int(x) for x in np.asarray(alone(name)(*(np.array(o, np.int32) for o in operands)))]
 
 
 def test_bytes_are_picked_by_a_selector() -> None:

@@ -81,3 +81,14 @@ def test_a_maximum_of_numbers_with_signs_stays_one() -> None:
     x = b.apply("float", b.apply("trunc", b.slot(0)))
     b.apply("fmax", x, b.apply("fabs", x))
     assert [s.op.kind for s in b.body if isinstance(s, Let) and isinstance(s.op, Apply)][-1] == "fmax"
+
+
+def test_atoms_that_are_issued_are_not_shared() -> None:
+    b = Builder(4)
+    x = b.i32(np.arange(4))
+    assert b.collective("mma", "f32", 4, x) == b.collective("mma", "f32", 4, x)
+    first, second = (b.issue("wgmma", "f32", 2, x) for _ in range(2))
+    assert not {*first} & {*second}
+    assert len(first) == 2
+    assert b.issue("fence", "f32", 0) == ()
+    assert len(b.body) == 1 + 1 + 2 + 1
