@@ -1,6 +1,6 @@
 """Which arguments a kernel writes, found from its text: what it only reads may go through the read-only cache.
 
-Arrays of one launch do not overlap where one of them is written (a launch checks that).
+Arrays of one call must not overlap where one of them is written: what is written through one is not seen by the other.
 """
 
 from __future__ import annotations
