@@ -8,7 +8,7 @@ instruction asks for, a `Convert` goes before it; a mere renaming of registers n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import assert_never
 
@@ -135,6 +135,7 @@ class _Rules:
     target: Target
     lanes: int
     natural: dict[Value, Layout]
+    factors: dict[tuple[Value, tuple[int, ...]], Layout] = field(default_factory=dict)
 
     def of(self, op: Op, result: Layout | None, have: tuple[Layout | None, ...]) -> LayoutRule:
         if isinstance(op, Dot):
@@ -165,14 +166,24 @@ class _Rules:
                 except (LayoutError, Unsupported):  # which the stage itself reports, where it matters
                     continue
 
+    def _natural_product(self, op: Dot) -> Layout | None:
+        """Products with the same right factor have their rows at the same places, so that their sums meet."""
+        if not terms_of(self.target, op.a.type.dtype, op.b.type.dtype):
+            return None
+        like = self.factors.get((op.b, op.a.type.shape))
+        if op.a in self.natural:
+            self.factors.setdefault((op.b, op.a.type.shape), self.natural[op.a])
+        elif like is not None:
+            self.natural[op.a] = like
+        return self.of(op, None, (self.natural.get(op.a), None, None)).result
+
     def _natural(self, op: Op, result: Value) -> Layout | None:
         match op:
             case Load():
                 of_tiles = isinstance(op.source, Array) and op.source.storage is not None
                 return op.layouts(self.lanes, None, ()).result if of_tiles else None
             case Dot():
-                terms = terms_of(self.target, op.a.type.dtype, op.b.type.dtype)
-                return self.of(op, None, (self.natural.get(op.a), None, None)).result if terms else None
+                return self._natural_product(op)
             case Cast() | Unary() | Transpose() | Reshape():
                 known = tuple(self.natural.get(v) for v in op.operands)
                 return op.layouts(self.lanes, None, known).result if None not in known else None

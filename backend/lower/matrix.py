@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from ...vm.dtypes import DType, Int
 from ...vm.ir import Value
 from ...vm.layout.spread import same_lanes
@@ -109,14 +111,18 @@ class _Words:
         name = tile.type.dtype.name
         if isinstance(tile.form, Packed):
             return repack(b, tile.form.words, tile.form.positions[registers], 32 // len(registers))
+        values = [tile.value(b, r) for r in registers]
+        known = [b.known(v) for v in values]
+        if name in _PACK and all(k is not None and k.size == 1 for k in known):
+            whole = tile.type.dtype.encode(np.array([k[0] for k in known if k is not None], np.float64))
+            return b.i32(int(whole[0]) | int(whole[1]) << 16)
         if name in _PACK:
-            low, high = (tile.value(b, r) for r in registers)
+            low, high = values
             return b.atom(_PACK[name], "i32", low, high)
-        codes = [tile.code(b, r) for r in registers]
-        whole = codes[0]
-        for i, code in enumerate(codes[1:], 1):
-            whole = b.apply("or", whole, b.apply("shl", code, b.i32(i * 32 // len(codes))))
-        return whole
+        joined, *more = (tile.code(b, r) for r in registers)
+        for i, code in enumerate(more, 1):
+            joined = b.apply("or", joined, b.apply("shl", code, b.i32(i * 32 // len(registers))))
+        return joined
 
 
 @dataclass(frozen=True)
