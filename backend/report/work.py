@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import prod
 
 from ...vm.call_arguments import is_buffer
-from ...vm.ir import Array, For, If, Let, Op, Program, Statement, While
-from ...vm.ops import Dot, Load
+from ...vm.ir import Array, Binding, For, If, Let, Op, Program, Statement, While, walk
+from ...vm.ops import Dot, Full, Load
 
 __all__ = ["Work", "work_of"]
 
@@ -20,7 +20,7 @@ class Work:
     weights      elements that are read from packed arrays
     weight_bits  the bits that they take up in memory, padding included
     loads        bytes of the packed weights that are read; where there are none, of the largest tile
-    products     products that are added up
+    products     products that are added up, those with one constant (sums, that is) apart
     factors      elements of the right-hand sides of these products
     """
 
@@ -33,7 +33,9 @@ class Work:
 
 def work_of(program: Program) -> tuple[Work, ...]:
     """The work of the kernel outside of its loops, then that of each loop in program order."""
-    return tuple(_work(body) for body in _bodies(program.body))
+    lets = [s for s in walk(program.body) if isinstance(s, Let)]
+    constants = {s.result for s in lets if isinstance(s.op, Full)}
+    return tuple(_work(body, constants) for body in _bodies(program.body))
 
 
 def _bodies(body: tuple[Statement, ...]) -> Iterator[tuple[Statement, ...]]:
@@ -56,7 +58,7 @@ def _own(body: tuple[Statement, ...]) -> Iterator[Statement]:
             yield from _own((*s.then, *s.orelse))
 
 
-def _work(body: tuple[Statement, ...]) -> Work:
+def _work(body: tuple[Statement, ...], constants: set[Binding | None]) -> Work:
     weights, weight_bits, largest, products, factors = 0, 0.0, 0.0, 0, 0
     ops: list[Op] = [s.op for s in _own(body) if isinstance(s, Let)]
     for op in ops:
@@ -64,7 +66,7 @@ def _work(body: tuple[Statement, ...]) -> Work:
             weights, weight_bits = weights + prod(op.shape), weight_bits + prod(op.shape) * _stored_bits(op.source)
         elif isinstance(op, Load):
             largest = max(largest, prod(op.shape) * op.source.dtype.bits / 8)
-        elif isinstance(op, Dot):
+        elif isinstance(op, Dot) and op.a not in constants:
             rows, depth = op.a.type.shape
             columns = op.b.type.shape[1]
             products, factors = products + rows * depth * columns, factors + depth * columns
