@@ -68,7 +68,7 @@ _ROWS = (
     _row("dot", maths.dot, "a b", "acc"),
     _row("ceildiv", maths.ceildiv, "x y"),
     # what is known when the kernel is compiled
-    _row("tiled", tile.tiled, "layout", named="container planes unit vector"),
+    _row("tiled", tile.tiled, "layout", named="container planes unit vector fields"),
     _row("codebook", tile.codebook, "values name"),
     # finding out
     _row("print", effect.show, "label", "x"),

@@ -141,13 +141,19 @@ def tiled(a: Arguments) -> Entity:
     """`tiled("local(32, 1) * spatial(1, 16)", container=8, planes=[2, 1], vector=1)`: how an array is stored."""
     layout = a.layout("layout")
     assert layout is not None, "tiled requires its layout"
-    planes = None
-    if "planes" in a:
-        items = as_items(a.any("planes"), a.where("planes"), a.what("planes"))
-        if not all(isinstance(e, Const) for e in items):
-            raise Mistake(f"{a.what('planes')} must be integers", "for example planes=[2, 1]", a.where("planes"))
-        planes = tuple(e.value for e in items if isinstance(e, Const))
-    return Storage(layout, a.constant("container", 32), planes, a.constant("unit", 0), a.constant("vector", 1))
+    planes = _places(a, "planes") if "planes" in a else None
+    fields = _places(a, "fields") if "fields" in a else ()
+    container, unit, vector = (
+        a.constant(name, usual) for name, usual in (("container", 32), ("unit", 0), ("vector", 1))
+    )
+    return Storage(layout, container, planes, unit, vector, fields)
+
+
+def _places(a: Arguments, name: str) -> tuple[int, ...]:
+    items = as_items(a.any(name), a.where(name), a.what(name))
+    if not all(isinstance(e, Const) for e in items):
+        raise Mistake(f"{a.what(name)} must be integers", f"for example {name}=[2, 1]", a.where(name))
+    return tuple(e.value for e in items if isinstance(e, Const))
 
 
 def codebook(a: Arguments) -> Entity:

@@ -176,7 +176,8 @@ def _public(value: Entity) -> ParameterValue:
     if isinstance(value, Storage):
         planes = "" if value.planes is None else f", planes={value.planes}"
         unit = f", unit={value.unit}" if value.unit else ""
-        return f'tiled("{value.tile}", container={value.container}{planes}{unit}, vector={value.vector})'
+        fields = f", fields={value.fields}" if value.fields else ""
+        return f'tiled("{value.tile}", container={value.container}{planes}{unit}{fields}, vector={value.vector})'
     assert isinstance(value, (int, float, str, *DTYPES, Layout, Tiled)), "choices are of these kinds"
     return value
 

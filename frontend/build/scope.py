@@ -29,11 +29,13 @@ class Storage:
     planes: tuple[int, ...] | None = None
     unit: int = 0
     vector: int = 1
+    fields: tuple[int, ...] = ()
 
     def of(self, kind: DType) -> Tiled:
         """The storage of elements of this dtype."""
-        planes = default_planes(kind.bits) if self.planes is None else self.planes
-        return Tiled(self.tile, Packing(kind.bits, self.container, planes, self.unit), self.vector)
+        default = () if self.fields else default_planes(kind.bits)
+        planes = default if self.planes is None else self.planes
+        return Tiled(self.tile, Packing(kind.bits, self.container, planes, self.unit, self.fields), self.vector)
 
 
 @dataclass(frozen=True)

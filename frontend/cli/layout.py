@@ -115,6 +115,7 @@ def _storage_facts(store: Tiled) -> dict[str, object]:
         "container bits": store.packing.container,
         "unit bits": store.packing.unit or store.packing.container,
         "planes": list(store.packing.planes),
+        **({"fields": list(store.packing.fields)} if store.packing.fields else {}),
         "vector words": store.vector,
         "words per lane": store.words_per_lane,
         "tile bytes": store.tile_bytes,

@@ -122,8 +122,8 @@ class Tiled:
 
     def __str__(self) -> str:
         p = self.packing
-        unit = f", unit={p.unit}" if p.unit else ""
-        return f'tiled("{spell(self.tile)}", container={p.container}, planes={p.planes}{unit}, vector={self.vector})'
+        parts = f"fields={p.fields}" if p.fields else f"planes={p.planes}{f', unit={p.unit}' if p.unit else ''}"
+        return f'tiled("{spell(self.tile)}", container={p.container}, {parts}, vector={self.vector})'
 
     def _extents(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) < len(self.tile_shape):

@@ -45,12 +45,13 @@ def layout(text: str) -> Layout:
 def storage(text: str, bits: int) -> Tiled:
     """The storage of `bits`-bit elements that `text` describes.
 
-    The default container is 32 and the default planes are `default_planes(bits)`; `planes=()` is dense. The error
+    The default container is 32 and the default planes are `default_planes(bits)` (none beside `fields`); `planes=()` is
+    dense. The error
     (LayoutTextError, or StorageError for numbers that mean no storage) says what is wrong.
     """
     text = text.strip()
     call = _expression(text)
-    known = ("container", "planes", "unit", "vector")
+    known = ("container", "planes", "unit", "vector", "fields")
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "tiled"):
         raise _wrong(text, call, 'storage is written tiled("<layout>", container=.., planes=(..), vector=..)')
     if len(call.args) != 1:
@@ -62,10 +63,11 @@ def storage(text: str, bits: int) -> Tiled:
     quoted = isinstance(first, ast.Constant) and isinstance(first.value, str)
     tile = layout(ast.literal_eval(first)) if quoted else _layout(first, text)
     container = _integer(given["container"], text) if "container" in given else 32
-    planes = _integers(given["planes"], text) if "planes" in given else default_planes(bits)
+    fields = _integers(given["fields"], text, 0) if "fields" in given else ()
+    planes = _integers(given["planes"], text) if "planes" in given else () if fields else default_planes(bits)
     unit = _integer(given["unit"], text) if "unit" in given else 0
     vector = _integer(given["vector"], text) if "vector" in given else 1
-    return Tiled(tile, Packing(bits, container, planes, unit), vector)
+    return Tiled(tile, Packing(bits, container, planes, unit, fields), vector)
 
 
 def _expression(text: str) -> ast.expr:
@@ -140,18 +142,18 @@ def _terms(steps: ast.expr) -> list[ast.expr]:
     return [steps, *reversed(found)]
 
 
-def _integer(node: ast.expr, text: str) -> int:
+def _integer(node: ast.expr, text: str, least: int = 1) -> int:
     if not (isinstance(node, ast.Constant) and type(node.value) is int):
         raise _wrong(text, node, "a positive integer is expected here")
-    if not 1 <= node.value <= _SIZE_LIMIT:
-        raise _wrong(text, node, f"{node.value} is not between 1 and {_SIZE_LIMIT}")
+    if not least <= node.value <= _SIZE_LIMIT:
+        raise _wrong(text, node, f"{node.value} is not between {least} and {_SIZE_LIMIT}")
     return node.value
 
 
-def _integers(node: ast.expr, text: str) -> tuple[int, ...]:
+def _integers(node: ast.expr, text: str, least: int = 1) -> tuple[int, ...]:
     if not isinstance(node, ast.Tuple):
         raise _wrong(text, node, "a tuple of integers is expected here, such as (2, 1)")
-    return tuple(_integer(e, text) for e in node.elts)
+    return tuple(_integer(e, text, least) for e in node.elts)
 
 
 def _bounded(found: Layout, node: ast.expr, text: str) -> Layout:

@@ -16,7 +16,13 @@ law = settings(deadline=None, max_examples=60)
 
 
 def bit_in_lane(packing: Packing, regs: int, r: int, bit: int) -> int:
-    """Where a bit of register r is in its lane's words, by the definition of planes."""
+    """Where a bit of register r is in its lane's words, by the definition of planes and fields."""
+    if packing.fields:
+        slots, elements = 32 // packing.container, len(packing.fields) // packing.bits
+        block, rest = divmod(r, slots * elements)
+        place = packing.fields[rest // slots * packing.bits + bit]
+        word = block * (len(packing.fields) // packing.container) + place // packing.container
+        return word * 32 + rest % slots * packing.container + place % packing.container
     if not packing.planes:
         return r * packing.bits + bit
     container, first = packing.container, 0
@@ -30,6 +36,9 @@ def bit_in_lane(packing: Packing, regs: int, r: int, bit: int) -> int:
 
 
 def words_of_lane(packing: Packing, regs: int) -> int:
+    if packing.fields:
+        block = 32 // packing.container * (len(packing.fields) // packing.bits)
+        return -(-regs // block) * (len(packing.fields) // packing.container)
     if not packing.planes:
         return -(-regs * packing.bits // 32)
     return sum(-(-regs // (32 // p)) for p in packing.planes)
@@ -97,6 +106,9 @@ def test_every_width_and_container(packing: Packing) -> None:
         Packing(16, 16, (16,)),
         Packing(24, 32, (16, 8)),
         Packing(32, 32, (32,)),
+        Packing(3, 16, (), 0, tuple(reversed(range(48)))),
+        Packing(6, 16, (), 0, tuple(5 * k % 48 for k in range(48))),
+        Packing(4, 8, (), 0, (7, 0, 3, 1, 2, 6, 5, 4)),
         Packing.dense(11),
         Packing.dense(31),
     ],
@@ -218,6 +230,9 @@ def test_any_integer_type_and_order_of_codes() -> None:
         (lambda: Packing(3, 8, (2, 2)), "hold 4 bits"),
         (lambda: Packing(16, 8, (16,)), "wider than the container"),
         (lambda: Packing(3, 8, ()), "dense storage"),
+        (lambda: Packing(4, 8, (4,), 0, tuple(range(8))), "fields or planes"),
+        (lambda: Packing(4, 16, (), 0, tuple(range(8))), "each place from 0 on once"),
+        (lambda: Packing(4, 8, (), 0, (0, 1, 2, 3, 4, 5, 6, 6)), "each place from 0 on once"),
         (lambda: Tiled(spatial(4) * replicate(2), Packing.dense(3)), "one register of one lane"),
         (lambda: Tiled(Layout((Digit.make(4, {"d0": 2, "lane": 1}),)), Packing.dense(3)), "one register of one lane"),
         (lambda: Tiled(spatial(4).rename(lane="mem"), Packing.dense(3)), "'mem'"),

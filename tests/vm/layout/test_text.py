@@ -158,3 +158,8 @@ def test_storage_text() -> None:
 def test_storage_mistakes_are_explained(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         storage(text, 3)
+
+
+def test_storage_with_fields_is_read_back() -> None:
+    how = Tiled(local(4, 1) * spatial(1, 16), Packing(4, 8, (), 0, (7, 0, 3, 1, 2, 6, 5, 4)), 2)
+    assert storage(str(how), 4) == how
