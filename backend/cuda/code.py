@@ -181,8 +181,10 @@ class Code:
         for values, name in self._tables.items():
             count = len(values)
             lines.append(f"  __shared__ u32 {name}[{count}];")
-            each = f"{name}[k] = __ldg(&{self._globals[values]}[k]);"
-            lines.append(f"  for (u32 k = lane; k < {count}u; k += {self.lanes}u) {each}")
+            for start in range(0, count, self.lanes):
+                place = f"lane + {start}u" if start else "lane"
+                some = f"if ({place} < {count}u) " if start + self.lanes > count else ""
+                lines.append(f"  {some}{name}[{place}] = __ldg(&{self._globals[values]}[{place}]);")
         return [*lines, "  __syncthreads();"] if self._tables else lines
 
     # Warps

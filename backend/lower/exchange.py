@@ -1,11 +1,14 @@
 """Registers that change lanes: by shuffles within a warp, through shared memory between the warps of a block.
 
+Within a warp, too, many registers go through memory if that takes fewer instructions.
+
 Through memory every lane writes its registers to a scratch, all wait, each reads what it wants, and all wait again, so
 that the next exchange may use the same scratch.  It holds a few registers of every lane: more go in rounds.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,6 +26,9 @@ __all__ = ["Taken", "crosses", "shuffled"]
 
 MOST_BYTES = 16 << 10
 """Of the scratch."""
+
+_BARRIERS = 8
+"""What two barriers cost, in shuffles."""
 
 _NAME = "scratch of exchanges"  # no name in a program has spaces
 
@@ -47,8 +53,22 @@ def crosses(c: Context, lane: Sequence[int]) -> bool:
 def shuffled(c: Context, wanted: Sequence[Taken]) -> list[Reg]:
     """The new registers, all of one type."""
     far = [t for t in wanted if crosses(c, t.lane) and not _one_for_all(t)]
+    if c.target.warp and not far and _memory_is_faster(wanted):
+        far = list(wanted)
     through = dict(zip(map(id, far), _through_memory(c, far), strict=True)) if far else {}
     return [through[id(t)] if id(t) in through else c.b.shuffle(t.sources, t.source, t.lane) for t in wanted]
+
+
+def _memory_is_faster(wanted: Sequence[Taken]) -> bool:
+    """Whether there are more shuffles to do than writes, reads and the two barriers.
+
+    A lane offers one register in a shuffle: there are as many as any lane is asked for different ones.
+    """
+    shuffles = 0
+    for t in wanted:
+        asked = Counter(lane for lane, _ in set(zip(t.lane, t.source, strict=True)))
+        shuffles += max(asked.values()) if any(k != lane for k, lane in enumerate(t.lane)) else 0
+    return shuffles > len({x for t in wanted for x in t.uses()}) + len(wanted) + _BARRIERS
 
 
 def _one_for_all(taken: Taken) -> bool:

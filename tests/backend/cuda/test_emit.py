@@ -186,7 +186,7 @@ def test_a_table_is_copied_to_shared_memory_once() -> None:
     cuda = text(body)
     assert cuda.count("__shared__") == 1
     assert cuda.count("table0[w") == 3
-    assert cuda.index("table0[k] =") < cuda.index("__syncthreads();") < cuda.index("table0[w")
+    assert cuda.index("table0[lane] =") < cuda.index("__syncthreads();") < cuda.index("table0[w")
 
 
 def test_copies_without_a_mask_name_no_size_of_the_source() -> None:

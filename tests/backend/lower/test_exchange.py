@@ -87,6 +87,15 @@ def test_within_warps_there_is_no_memory() -> None:
     assert sum(isinstance(op, Shuffle) for op in operations(function)) == 2
 
 
+def test_many_shuffles_within_a_warp_go_through_memory_instead() -> None:
+    """A transposed tile: each lane wants one register of every lane, and each of them another one."""
+    chain = ["spatial(32, 1) * local(1, 32)", "spatial(1, 32) * local(32, 1)"]
+    function = check(converting("f32", (32, 32), chain, 32))
+    found = list(operations(function))
+    assert not any(isinstance(op, Shuffle) for op in found)
+    assert sum(isinstance(op, Read | Write) and op.space == "shared" for op in found) == 64
+
+
 REDUCTIONS = [
     ("i32", (4, 128), "spatial(1, 128) * local(4, 1)", 128, "sum"),
     ("i64", (4, 128), "spatial(1, 128) * local(4, 1)", 128, "max"),
