@@ -13,7 +13,7 @@ from ..kernel import Kernel, KernelSource
 from .plan import library
 from .prepared import LinearError, Prepared
 
-__all__ = ["GpuSchedule", "cuda_kernel", "plan_cuda", "schedules_cuda"]
+__all__ = ["GpuSchedule", "cuda_kernel", "plan_cuda", "schedules_cuda", "sums_kernel"]
 
 Form = Literal["decode", "prefill"]
 
@@ -98,6 +98,21 @@ def cuda_kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: boo
     key = (product, out.name, s, bias, target)
     if key not in p.kernels:
         p.kernels[key] = _kernel(p, s, product, out, bias, target)
+    return p.kernels[key]
+
+
+def sums_kernel(p: Prepared, product: str, target: Target) -> Kernel | None:
+    """The kernel that sums x over groups for "prefill"; None where nothing has a zero point."""
+    if p.zero_mode == "none":
+        return None
+    key = ("group_sums", product, target)
+    if key not in p.kernels:
+        shape = p.shape
+        parameters: dict[str, ParameterValue] = {
+            "D": dtype(product), "G": shape.group, "P": shape.run, "KG": shape.depth // shape.group, "KX": shape.k,
+        }  # fmt: skip
+        source = KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", "group_sums")
+        p.kernels[key] = Kernel(source, target, parameters)
     return p.kernels[key]
 
 
