@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Hashable
 from dataclasses import dataclass
 from math import prod
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend.cuda.driver import open_driver
 from .library.prepared import LinearError
 
 __all__ = ["GpuLibrary", "GpuRows", "gpu_rows", "on_gpu"]
@@ -30,6 +32,21 @@ class GpuLibrary(Protocol):
 
     def put(self, data: NDArray[np.generic]) -> object:
         """A copy of an array of the CPU's; codes of types that the library lacks stay codes."""
+
+    def convert(self, values: object, kind: str) -> object:
+        """Numbers, of the library or the CPU's, as a contiguous array of an element type, on the device."""
+
+    def parts(self, x: object) -> object:
+        """x[M, K] of f32 as bf16 [3 M, K]: three arrays, one after another, whose sum it is.
+
+        Each is the part before with its last 16 bits cut off; of f32's smallest numbers what is below 2^-133 is lost.
+        """
+
+    def total(self, y: object, parts: int, bias: object) -> object:
+        """The sum of equal parts of y's rows, and of the bias if there is one."""
+
+    def order(self) -> Hashable:
+        """Equal for calls whose work comes one after another: the stream, and the graph that it records into."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +124,30 @@ class _Torch:
         return found
 
     def put(self, data: NDArray[np.generic]) -> object:
-        plain = _plain(data)
-        if (
-            plain.dtype.kind == "u" and plain.dtype.itemsize == 2
-        ):  # bf16's codes: this library has few operations on them
-            found: object = self._torch.from_numpy(plain.view(np.int16)).to(self._device).view(self._torch.uint16)
-            return found
-        found = self._torch.from_numpy(plain).to(self._device)
+        found: object = self._torch.from_numpy(_plain(data)).to(self._device)
         return found
+
+    def convert(self, values: object, kind: str) -> object:
+        tensor = self._torch.as_tensor(values).detach()
+        found: object = tensor.to(device=self._device, dtype=self._type(kind)).contiguous()
+        return found
+
+    def parts(self, x: object) -> object:
+        torch = self._torch
+        found, rest = [], x
+        for _ in range(3):
+            cut = (rest.view(torch.int32) & -65536).view(torch.float32)  # type: ignore[attr-defined]  # a tensor
+            found.append(cut.bfloat16())
+            rest = torch.where(torch.isinf(rest), 0, rest - cut)
+        whole: object = torch.cat(found)
+        return whole
+
+    def total(self, y: object, parts: int, bias: object) -> object:
+        found: object = y.unflatten(0, (parts, -1)).sum(0)  # type: ignore[attr-defined]  # a tensor
+        return found if bias is None else found + bias  # type: ignore[operator]  # tensors
+
+    def order(self) -> Hashable:
+        return _order(int(self._torch.cuda.current_stream(self._device).cuda_stream))
 
     def _type(self, kind: str) -> object:
         names = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "u8": "uint8", "i32": "int32"}
@@ -144,6 +177,28 @@ class _Cupy:
         found: object = self._cupy.asarray(_plain(data))
         return found
 
+    def convert(self, values: object, kind: str) -> object:
+        found: object = self._cupy.ascontiguousarray(self._cupy.asarray(values).astype(self._type(kind)))
+        return found
+
+    def parts(self, x: object) -> object:
+        cupy = self._cupy
+        found, rest = [], x
+        for _ in range(3):
+            high = rest.view(cupy.uint32) >> 16  # type: ignore[attr-defined]  # an array
+            cut = (high << 16).view(cupy.float32)
+            found.append(high.astype(cupy.uint16))
+            rest = cupy.where(cupy.isinf(rest), cupy.float32(0), rest - cut)
+        whole: object = cupy.concatenate(found)
+        return whole
+
+    def total(self, y: object, parts: int, bias: object) -> object:
+        found: object = y.reshape(parts, -1, y.shape[-1]).sum(0)  # type: ignore[attr-defined]  # an array
+        return found if bias is None else found + bias  # type: ignore[operator]  # arrays
+
+    def order(self) -> Hashable:
+        return _order(int(self._cupy.cuda.get_current_stream().ptr))
+
     def _type(self, kind: str) -> object:
         names = {"f16": "float16", "bf16": "uint16", "f32": "float32", "u8": "uint8", "i32": "int32"}
         if kind == "bf16":  # as codes, unless the dtype is there
@@ -152,6 +207,10 @@ class _Cupy:
             except ImportError:
                 pass
         return names[kind]
+
+
+def _order(stream: int) -> Hashable:
+    return stream, open_driver().capture_of(stream)
 
 
 def _plain(data: NDArray[np.generic]) -> NDArray[np.generic]:

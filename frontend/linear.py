@@ -1,4 +1,4 @@
-"""`linear`: x @ w.T + bias with a quantised weight, on the CPU."""
+"""`linear`: x @ w.T + bias with a quantised weight, where x lies."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import numpy as np
 from ..backend.target import Target
 from ..backend.target import target as find_target
 from ..vm.dtypes import DType
+from .gpu_arrays import on_gpu
 from .kernel import Kernel
 from .library.plan import Schedule, plan, prepared_kernel
 from .library.prepared import COLUMNS_PER_LANE, Activations, LinearError, Prepared, prepare
+from .linear_gpu import linear_gpu, linear_gpu_kernel
 from .quantize import quantize
 from .route import route
 from .rows import Floats, as_floats, as_rows
@@ -45,6 +47,10 @@ def linear(
       integers times a power of two and fit a byte.
     * "auto" is "f32": the result never depends on a rounding that was not asked for.
 
+    x may also be a torch CUDA tensor or a CuPy array, of f32, f16 or bf16: y is then computed on that GPU, on the
+    caller's stream, and may be recorded into a CUDA graph (call once before).  Products are of 16-bit floats, exact,
+    with sums in f32; x of 16 bits is taken as it is, f32 as three numbers of bf16 ("auto", "f32") or rounded.
+
     Raises LinearError when shapes, dtypes or the mode do not fit.
     """
     if not isinstance(q, QTensor):
@@ -52,6 +58,8 @@ def linear(
     mode: Activations = "f32" if activations == "auto" else activations
     if mode not in MODES:
         raise LinearError(f'activations={activations!r}: choose "auto", "f32", "bf16", "f16" or "int8"')
+    if on_gpu(x):
+        return cast(Array, linear_gpu(x, q, bias, activations))
     rows, back = as_rows(x, q.shape[1])
     offsets = None if bias is None else as_floats(bias, "bias")
     if offsets is not None and offsets.shape != q.shape[:1]:
@@ -99,6 +107,8 @@ def linear_kernel(
     if m < 1:
         raise LinearError(f"m={m}: a kernel takes at least one row")
     where = find_target(target)
+    if where.kind == "cuda":
+        return linear_gpu_kernel(element, group, m, activations, where, zero_point, n, k)
     few = min(n, where.lanes * COLUMNS_PER_LANE)
     weights = np.random.default_rng(0).standard_normal((few, k), np.float32)
     q = quantize(weights, element, group=group, zero_point=zero_point)
