@@ -103,6 +103,11 @@ def f(x: f32[M, N], row: f32[N], column: f32[M], y: f32[M, N]):
         text,
         lambda rng: [array(rng, "f32", 7, 33), array(rng, "f32", 33), array(rng, "f32", 7), zeros("f32", 7, 33)],
     )
+    yield Sample(
+        "a fused multiply-add of rows and columns",
+        text.replace("where(a < r, a * r, c) + c * r + 0.5", "fma(a, r, c) + fma(r, c, a)"),
+        lambda rng: [array(rng, "f32", 7, 33), array(rng, "f32", 33), array(rng, "f32", 7), zeros("f32", 7, 33)],
+    )
 
 
 def _reduction(kind: str, function: str, shape: tuple[int, int], dim: int, keep: bool, near: float) -> Sample:

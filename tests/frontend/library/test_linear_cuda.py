@@ -1,0 +1,168 @@
+"""Quantised linears for GPUs: the code lowered for them, run by the simulator, against float64."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import bitwright as bw
+from bitwright.backend.cuda.architectures import ARCHITECTURES
+from bitwright.frontend.library.plan_cuda import (
+    GpuSchedule,
+    cuda_kernel,
+    plan_cuda,
+    schedules_cuda,
+    shared_bytes,
+    sums_kernel,
+    width,
+)
+from bitwright.frontend.library.prepared import LinearError, Prepared
+from bitwright.frontend.library.prepared_cuda import gpu_storage, prepare_cuda
+
+HOPPER = "cuda:sm_90a"
+NUMPY = {"f16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
+
+# The most that a result may be off, as a part of the sum of |x| |w|: sums are in f32, and where bf16 numbers are the
+# codes plus 128, so are the sums before that is taken off again.
+BOUNDS = {"f16": 2.0**-20, "bf16": 2.0**-16}
+ROUNDED = {"f16": 2.0**-11, "bf16": 2.0**-8}  # of weights that the type of x does not have
+
+
+def run(
+    element: str, product: str, m: int, n: int, k: int, group: int | None = 128, zero: bool = False,
+    schedule: GpuSchedule | None = None, target: str = HOPPER,
+) -> GpuSchedule:  # fmt: skip
+    """Simulates one linear with random weights and holds it to its bound; the schedule that it took."""
+    random = np.random.default_rng([m, n, k])
+    q = bw.quantize(random.standard_normal((n, k)).astype(np.float32), element, group=group, zero_point=zero)
+    p, where = prepare_cuda(q), bw.target(target)
+    s = schedule or plan_cuda(p, m, where)
+    x = random.standard_normal((m, k)).astype(NUMPY[product])
+    bias = random.standard_normal(n).astype(np.float32)
+    y = np.full((m, n), np.nan, np.float32)
+    codes = x if product == "f16" else x.view(np.uint16)
+    kernel = cuda_kernel(p, s, product, bw.dtype("f32"), True, where)
+    bw.simulate(kernel, codes, *_sums(p, product, codes, s, where), p.weights, p.scales, p.zeros, bias,
+                *_workspace(p, s, m), y)  # fmt: skip
+    exact = q.dequantize().astype(np.float64).T
+    wanted = x.astype(np.float64) @ exact + bias
+    size = np.abs(x.astype(np.float64)) @ _largest(q) + np.abs(bias)
+    bound = BOUNDS[product] if _exact(q, product) else ROUNDED[product]
+    assert (np.abs(y - wanted) <= bound * size).all(), np.max(np.abs(y - wanted) / size)
+    return s
+
+
+def _exact(q: bw.QTensor, product: str) -> bool:
+    """Whether the type of x has every value of the element type."""
+    values = q.format.element.decode(np.unique(q.codes))
+    return bool(np.array_equal(values.astype(NUMPY[product]).astype(np.float64), values.astype(np.float64)))
+
+
+def _largest(q: bw.QTensor) -> np.ndarray:
+    """[K, N]: the largest |weight| of each group, which is what codes plus 128 are compared with."""
+    w = np.abs(q.dequantize().astype(np.float64))
+    group = q.format.group or w.shape[1]
+    padded = np.pad(w, ((0, 0), (0, -w.shape[1] % group)))
+    peaks = padded.reshape(len(w), -1, group).max(axis=2).repeat(group, axis=1)[:, : w.shape[1]]
+    return peaks.T
+
+
+def _sums(p: Prepared, product: str, x: np.ndarray, s: GpuSchedule, where: bw.Target) -> tuple[np.ndarray, ...]:
+    """What "prefill" wants to know of x before."""
+    if s.form != "prefill":
+        return ()
+    kernel = sums_kernel(p, product, where)
+    if kernel is None:
+        return (np.zeros((len(x), 0), np.float32),)
+    total = np.full((len(x), p.shape.depth // p.shape.group), np.nan, np.float32)
+    bw.simulate(kernel, x, total)
+    return (total,)
+
+
+def _workspace(p: Prepared, s: GpuSchedule, m: int) -> tuple[np.ndarray, ...]:
+    """Partial sums and the state of their blocks, where there are several."""
+    if s.form == "prefill":
+        return ()
+    part = (s.splits, m, p.shape.n) if s.splits > 1 else (1, 1, p.shape.n)
+    state = np.zeros((2, p.shape.columns // width(p), -(-m // s.rows)), np.int32)
+    return np.full(part, np.nan, np.float32), state
+
+
+@pytest.mark.parametrize("product", ["f16", "bf16"])
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_every_width_with_few_rows(bits: int, product: str) -> None:
+    element, zero = (f"u{bits}", True) if (bits % 2 == 0) == (product == "f16") else (f"i{bits}", False)
+    assert run(element, product, m=3, n=40, k=256, zero=zero).form == "decode"
+
+
+@pytest.mark.parametrize("product", ["f16", "bf16"])
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_every_width_with_many_rows(bits: int, product: str) -> None:
+    element, zero = (f"i{bits}", False) if (bits % 2 == 0) == (product == "f16") else (f"u{bits}", True)
+    assert run(element, product, m=35, n=40, k=256, zero=zero).form == "prefill"
+
+
+@pytest.mark.parametrize("element", ["f6e3m2", "f4e2m1", "f5e2m2", "f3e1m1", "f8e4m3fn", "f8e5m2", "nf4", "iq4nl"])
+def test_floats_and_codebooks(element: str) -> None:
+    run(element, "f16", m=9, n=40, k=256)
+    run(element, "bf16", m=1, n=40, k=256)
+
+
+@pytest.mark.parametrize("group", [16, 32, 48, 64, 256, None])
+def test_groups(group: int | None) -> None:
+    run("u3", "f16", m=5, n=72, k=384, group=group, zero=True)
+
+
+@pytest.mark.parametrize(("n", "k"), [(8, 16), (1, 128), (33, 130), (200, 1001), (264, 520)])
+def test_sizes_that_fill_no_tile(n: int, k: int) -> None:
+    run("u4", "f16", m=2, n=n, k=k, zero=True)
+
+
+@pytest.mark.parametrize("splits", [1, 2, 4, 8])
+def test_blocks_that_share_a_sum(splits: int) -> None:
+    run("u5", "f16", m=4, n=40, k=1024, zero=True, schedule=GpuSchedule("decode", 8, splits, 128, 2))
+
+
+def test_shares_are_added_in_one_order() -> None:
+    """Whichever block is last, the sum is the same to the last bit."""
+    q = bw.quantize(np.random.default_rng(0).standard_normal((40, 512)).astype(np.float32), "u4")
+    p, where = prepare_cuda(q), bw.target(HOPPER)
+    s = GpuSchedule("decode", 8, 4, 128, 2)
+    kernel = cuda_kernel(p, s, "f16", bw.dtype("f32"), False, where)
+    x = np.random.default_rng(1).standard_normal((1, 512)).astype(np.float16)
+    part, state = _workspace(p, s, 1)
+    y = np.zeros((1, 40), np.float32)
+    bw.simulate(kernel, x, p.weights, p.scales, p.zeros, np.zeros(0, np.float32), part, state, y)
+    total = np.zeros((1, 40), np.float32)
+    for share in part:
+        total = total + share
+    np.testing.assert_array_equal(y, total)
+    assert not state.any(), "the next call finds the state as this one did"
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_schedules_fit_every_gpu(name: str) -> None:
+    where = bw.target(f"cuda:{name}")
+    q = bw.quantize(np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32), "u8")
+    p = prepare_cuda(q).planned_for(8192)
+    for m in (1, 16, 32, 33, 1000):
+        found = schedules_cuda(p, m, where)
+        assert found[0] == plan_cuda(p, m, where)
+        assert all(shared_bytes(p, s) <= ARCHITECTURES[name].shared_bytes for s in found)
+    compiled = cuda_kernel(p, plan_cuda(p, 32, where), "f16", bw.dtype("f16"), False, where).compiled
+    assert compiled.function is not None
+    assert compiled.function.shared <= shared_bytes(p, plan_cuda(p, 32, where))
+
+
+def test_groups_that_no_product_takes_are_refused() -> None:
+    q = bw.quantize(np.ones((8, 48), np.float32), "u4", group=24)
+    with pytest.raises(LinearError, match="groups of 24 weights do not divide into 16s"):
+        prepare_cuda(q)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_a_lane_reads_sixteen_bytes(bits: int) -> None:
+    storage = gpu_storage(bw.dtype(f"u{bits}"))
+    assert storage.vector == 4
+    assert storage.tile_bytes * 8 == storage.regs * storage.lanes * bits, "nothing is padded"
