@@ -73,7 +73,9 @@ def _from_torch(x: object, name: str) -> NDArray[np.generic]:
             seen: NDArray[np.generic] = x.numpy()
             return seen
     if x.device.type != "cpu":
-        raise LinearError(f"{name} is on {x.device}: move it to where x is, or to the CPU with {name}.cpu()")
+        raise LinearError(
+            f"{name} is on {x.device}: give all arrays on the CPU, or all on one GPU, for example {name}.cpu()"
+        )
     if x.layout != torch.strided:
         raise LinearError(f"{name} is a tensor of layout {x.layout}: give a dense one, {name}.to_dense()")
     if x.requires_grad and torch.is_grad_enabled():

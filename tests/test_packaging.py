@@ -19,7 +19,7 @@ FOLDERS = ("vm", "frontend", "backend")
 ENDINGS = {".py", ".bw", ".lark", ".typed"}
 LAYERS = {"vm": ("vm",), "backend": ("vm", "backend"), "frontend": ("vm", "backend", "frontend")}
 # How a distribution is imported, where its name does not say it.
-MODULES = {"apache-tvm-ffi": "tvm_ffi", "apache-tvm": "tvm"}
+MODULES = {"apache-tvm-ffi": "tvm_ffi", "apache-tvm": "tvm", "cuda-python": "cuda"}
 
 
 def modules(folder: str) -> list[Path]:

@@ -137,10 +137,10 @@ class CudaDriver:
 
     def capture_of(self, stream: int) -> int:
         """The number of the graph that a stream is recording into; 0: none."""
-        code, status, *rest = self._api.cuStreamGetCaptureInfo(stream)
+        code, *found = self._api.cuStreamGetCaptureInfo(stream)
         if code:
             raise self._error(code, "asking whether a stream is recording a graph")
-        return int(rest[0]) if int(status) else 0
+        return int(found[1]) if int(found[0]) else 0
 
     def _fits(self, device: int, architecture: str, shared: int) -> None:
         """The device runs code for the architecture, or the error names both."""

@@ -126,7 +126,7 @@ def test_torch_tensors_that_do_not_fit() -> None:
     torch = pytest.importorskip("torch")
     x = torch.from_numpy(X)
     refused(x.to(torch.int32), r"x is a tensor of torch.int32: give f32, f16, bf16 or f64, for example x.float\(\)")
-    refused(x.to("meta"), r"x is on meta: linear runs on the CPU, move it there with x.cpu\(\)")
+    refused(x.to("meta"), r"x is on meta: give all arrays on the CPU, or all on one GPU, for example x.cpu\(\)")
     refused(x.to_sparse(), r"x is a tensor of layout torch.sparse_coo: give a dense one, x.to_dense\(\)")
     learned = x.clone().requires_grad_()
     refused(learned, r"x asks for a gradient, which linear does not have: call it under torch.no_grad\(\)")

@@ -37,6 +37,7 @@ class Api:
         self.calls: list[tuple[object, ...]] = []
         self.stack: list[int] = []
         self.results: dict[str, Result] = {}
+        self.capture = (0, 0)  # status, and the number of the graph
         self.page = (ctypes.c_int * 1024)(*range(1024))
 
     def __getattr__(self, name: str) -> object:
@@ -58,6 +59,8 @@ class Api:
                 self.stack.pop()
             if name == "cuCtxGetCurrent":
                 return result, self.stack[-1] if self.stack else 0
+            if name == "cuStreamGetCaptureInfo":
+                return result, self.capture[0], self.capture[1], "graph", [], [], 0
             if name == "cuDeviceGetAttribute":
                 return result, {"major": 9, "minor": 0}[str(arguments[0])]
             return (result, values[name]) if name in values else (result,)
@@ -138,6 +141,16 @@ def test_the_current_device(api: Api) -> None:
     assert api.named("cuPointerGetAttribute") == [("ordinal", 1234)]
 
 
+def test_which_graph_a_stream_records_into(api: Api) -> None:
+    d = driver(api)
+    assert d.capture_of(5) == 0
+    api.capture = (1, 44)
+    assert d.capture_of(5) == 44
+    api.results["cuStreamGetCaptureInfo"] = Result.CUDA_ERROR_INVALID_IMAGE
+    with pytest.raises(DriverError, match="asking whether a stream is recording"):
+        d.capture_of(5)
+
+
 def test_a_kernel_for_another_gpu_is_refused_by_name(api: Api) -> None:
     with pytest.raises(DriverError, match=r"compiled for sm_100a, but GPU 0 has compute capability 9\.0: compile it"):
         driver(api).load(0, b"cubin", "sm_100a", 0)
@@ -196,6 +209,7 @@ def test_every_function_and_constant_is_there_in_the_real_module() -> None:
     d.synchronize(0)
     d.device_of(0)
     d.current_device()
+    d.capture_of(0)
     assert {str(call[0]) for call in api.calls if not hasattr(real, str(call[0]))} == set()
     for group in ("CUpointer_attribute", "CUfunction_attribute", "CUdevice_attribute", "CUstreamCaptureMode"):
         for constant in vars(getattr(Api, group)):
