@@ -8,7 +8,8 @@ import pytest
 from bitwright.tests.backend.lane.writing import Body
 from bitwright.tests.backend.llvm.test_emit import NEAR, same
 from bitwright.tests.gpu.device import here, needs_gpu, run_device
-from bitwright.tests.lane_cases import Case, cases
+from bitwright.tests.lane_case import Case
+from bitwright.tests.lane_cases import cases
 
 pytestmark = needs_gpu
 

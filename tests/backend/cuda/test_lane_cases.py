@@ -13,7 +13,8 @@ from bitwright.backend.cuda.build import to_ptx
 from bitwright.backend.cuda.emit import emit
 from bitwright.backend.lane.ir import KINDS, Apply, For, If, Operation, Show, Statement, While
 from bitwright.backend.target import target
-from bitwright.tests.lane_cases import WAVES, Case, cases, plain_rows
+from bitwright.tests.lane_case import WAVES, Case
+from bitwright.tests.lane_cases import cases, plain_rows
 from bitwright.tests.ptx.machine import run
 
 MACHINE = target("cuda:sm_90a")
