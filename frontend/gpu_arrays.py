@@ -175,6 +175,7 @@ class _Cupy:
 
     def put(self, data: NDArray[np.generic]) -> object:
         found: object = self._cupy.asarray(_plain(data))
+        self._cupy.cuda.get_current_stream().synchronize()  # other streams will read it
         return found
 
     def convert(self, values: object, kind: str) -> object:

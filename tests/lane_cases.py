@@ -301,7 +301,7 @@ def slots_and_failures() -> Case:
 
 
 def plain_rows(machine: Target) -> list[str]:
-    """The instructions that take and give registers alone, and do so at once (wgmma is under way until it is awaited)."""
+    """The instructions that take and give registers alone, at once: those of wgmma are under way until awaited."""
     return sorted(
         name
         for name, row in rows_of(machine).items()
