@@ -90,6 +90,8 @@ def _choices() -> Iterator[Sample]:
     for kind in INTS + FLOATS:
         yield _two(f"where of {kind}", kind, "where(a < b, a, where(a == b, b + 1, b))", kind)
     yield _two("where of bool", "bool", "where(a, b, a ^ b)", "bool")
+    yield _two("fma", "f32", "fma(a, b, a)", "f32")
+    yield _two("fma of squares", "f32", "fma(a, a, fma(b, b, -a))", "f32")
     text = """
 def f(x: f32[M, N], row: f32[N], column: f32[M], y: f32[M, N]):
     m0, n0 = grid((M, 3), (N, 20))

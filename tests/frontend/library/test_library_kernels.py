@@ -1,4 +1,4 @@
-"""Every kernel of the library: the interpreter, the simulator and native code of three processors agree with NumPy."""
+"""Every kernel of the library: the interpreter, the simulator (of a GPU too) and native code agree with NumPy."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ def results(
     """What each way to run the kernel leaves in the outputs, which come after the arrays among the inputs."""
     source = KernelSource(library(file), file, name)
     found = []
-    for way in ("interpret", "simulate", *TARGETS):
-        kernel = Kernel(source, target(way if way in TARGETS else "cpu"), parameters)
+    for way in ("interpret", "simulate", "simulate a GPU", *TARGETS):
+        where = way if way in TARGETS else "cuda:sm_90a" if way == "simulate a GPU" else "cpu"
+        kernel = Kernel(source, target(where), parameters)
         arrays = [x for x in inputs if isinstance(x, np.ndarray)]
         numbers = [x for x in inputs if not isinstance(x, np.ndarray)]
         left = [np.zeros_like(y) for y in outputs]
         call = [plain(x) for x in (*arrays, *left)] + numbers
         if way == "interpret":
             interpret(kernel.program, *call)
-        elif way == "simulate":
+        elif way.startswith("simulate"):
             simulate(kernel, *call)
         else:
             kernel(*call)
