@@ -71,20 +71,29 @@ def _pair_rows(kind: str, features: tuple[str, ...]) -> tuple[Row, ...]:
     )
 
 
-def _from_fp8(kind: str) -> Meaning:
-    """The low two bytes of each word as two f16: exact."""
+def _from_fp8(kind: str, high: bool) -> Meaning:
+    """The low, or the high, two bytes of each word as two f16: exact."""
 
     def run(word: NDArray[np.int32]) -> Lanes:
-        low, _ = halves_of(word)
-        halves = (f16_of(fp8_values(kind)[b].astype(np.float64)) for b in (low & 0xFF, low >> np.uint16(8)))
+        pair = halves_of(word)[high]
+        halves = (f16_of(fp8_values(kind)[b].astype(np.float64)) for b in (pair & 0xFF, pair >> np.uint16(8)))
         return joined(*halves)
 
     return run
 
 
-def _fp8_row(kind: str) -> Row:
-    text = f"{{.reg .b16 l, h; mov.b32 {{l, h}}, %1; cvt.rn.f16x2.{kind}x2 %0, l;}}"
-    return Row(f"cvt_f16x2_{kind}x2", ("fp8",), ("i32",), ("i32",), _from_fp8(kind), 1, text)
+def _fp8_row(kind: str, high: bool) -> Row:
+    text = f"{{.reg .b16 l, h; mov.b32 {{l, h}}, %1; cvt.rn.f16x2.{kind}x2 %0, {'h' if high else 'l'};}}"
+    name = f"cvt_f16x2_{kind}x2{'_high' if high else ''}"
+    return Row(name, ("fp8",), ("i32",), ("i32",), _from_fp8(kind, high), 1, text)
+
+
+# Bits
+
+
+def _and_xor(x: NDArray[np.int32], mask: NDArray[np.int32], y: NDArray[np.int32]) -> Lanes:
+    found: NDArray[np.int32] = x & mask ^ y
+    return found
 
 
 # Bytes
@@ -125,8 +134,8 @@ def _dot_row(name: str, a: str, b: str) -> Row:
 ROWS: tuple[Row, ...] = (
     *_pair_rows("f16", ()),
     *_pair_rows("bf16", ("bf16x2",)),
-    _fp8_row("e4m3"),
-    _fp8_row("e5m2"),
+    *(_fp8_row(kind, high) for kind in ("e4m3", "e5m2") for high in (False, True)),
+    Row("and_xor", (), ("i32",) * 3, ("i32",), _and_xor, 1, "lop3.b32 %0, %1, %2, %3, 0x6A;"),
     Row("prmt", (), ("i32",) * 3, ("i32",), _permute, 1, "prmt.b32 %0, %1, %2, %3;"),
     _dot_row("dp4a_us", "u32", "s32"),
     _dot_row("dp4a_ls", "u32", "s32"),

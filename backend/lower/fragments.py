@@ -1,36 +1,44 @@
-"""Narrow codes as operands of a warp's matrix product, without arithmetic: bits are put where they already are numbers.
+"""Narrow codes as operands of a warp's matrix product, almost without arithmetic: bits are put where they are numbers.
 
-A word of two halves takes the same bits of two codes, by one shift and one mask, and is a pair of
+A word of two halves takes the same bits of two codes, by masks and a few shifts, and is a pair of
 
-* f16 subnormals, each the code times a power of two that depends on where in the half it lies (a tensor core multiplies
-  subnormals exactly, and sums in f32); or
+* f16 numbers of the least exponents, each the code times a power of two that depends on where in the half it lies
+  (subnormal or not, they are equally far apart; a tensor core multiplies them exactly, and sums in f32); or
 * bf16 numbers 128 + code * 2^p, where the bits lie in the fraction of 128; or
-* f16 numbers whose sign, exponent and fraction are those of the code: the value times a power of two.
+* f16 numbers whose sign, exponent and fraction are those of the code: the value times a power of two; or
+* bf16 numbers made so, which are too small for f32 sums: one multiplication, by that power, makes them the values; or
+* what the conversion of a pair of fp8 gives.
 
-The powers of two, and what was added, are put right on the sums: once for 64 weights of a lane or so.  A code of
-several planes may be several such numbers, whose sums are added.
+The powers of two, and what was added, are put right on the sums: once for 64 weights of a lane or so.  `storage_of`
+says how codes are stored so that this takes the least; whatever the storage, the result is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ...vm.dtypes import DType, Float, Int
+from ...vm.layout.packing import Packing, default_planes
 from ..lane.build import Builder
 from ..lane.ir import Reg
-from .swar import move
+from ..target import Target
+from .operand_fields import arranged
+from .swar import grouped, move, repack
 from .tile import Packed
 
-__all__ = ["Parts", "parts_of"]
+__all__ = ["Part", "Parts", "parts_of", "storage_of"]
 
-_SUBNORMAL_BITS = 10  # of f16: its fraction
-_SUBNORMAL_UNIT = -24  # the power of two that the lowest of them stands for
-_MAGIC_BITS = 7  # of bf16: its fraction
-_MAGIC, _MAGIC_VALUE = 0x4300, 128
-_MERGED = 4  # bits of a code that are put together before they are taken out
+_ROOM = {"f16": 11, "bf16": 7}  # bits of a code that lie side by side in numbers equally far apart
+_UNIT = {"f16": -24, "bf16": 0}  # the power of two that the lowest of these bits stands for
+_MAGIC = {"f16": 0, "bf16": 0x4300}
+_MAGIC_VALUE = {"f16": 0, "bf16": 128}
+_FRACTION = {"f16": 10, "bf16": 7}
+_BIAS = {"f16": 15, "bf16": 127}
+_REACH = 100  # biases up to which no power of two leaves the numbers of an f32
+_TURNS = 3
 _BOTH = 0x10001
+_HALF = 16
 
 
 @dataclass(frozen=True)
@@ -53,120 +61,233 @@ class Parts:
     bias: tuple[float, ...]
 
 
-def parts_of(b: Builder, source: DType, to: DType, form: Packed, rows: Sequence[Sequence[int]]) -> Parts | None:
-    """How codes of `source` are numbers of the type `to` (f16 or bf16); `rows`: the registers that are summed together.
+@dataclass(frozen=True)
+class _Codes:
+    """Codes in a lane's words, and which of them share an operand's word: [row][word][half], of registers."""
 
-    None where there is no such way: then values are decoded one by one.
+    b: Builder
+    form: Packed
+    rows: Sequence[Sequence[Sequence[int]]]
+
+    def moves(self, registers: Sequence[int], bits: range, places: Sequence[int]) -> list[tuple[int, int]]:
+        """From where each bit of the codes comes, and its place: places[i] of a half is that of bit bits[i]."""
+        return [
+            (int(self.form.positions[r][bit]), _HALF * half + to)
+            for half, r in enumerate(registers) for bit, to in zip(bits, places, strict=True)
+        ]  # fmt: skip
+
+    def shifts(self, row: int, bits: range, places: Sequence[int]) -> tuple[int, frozenset[tuple[int, int]]]:
+        """How many pieces of words bring these bits of a row's codes to their places, and which shifts of words."""
+        pieces = [key for word in self.rows[row] for key in grouped(self.moves(word, bits, places))]
+        return len(pieces), frozenset(key for key in pieces if key[1])
+
+
+def parts_of(
+    b: Builder, target: Target, source: DType, to: DType, form: Packed, rows: Sequence[Sequence[Sequence[int]]]
+) -> Parts | None:
+    """How codes of `source` are numbers of the type `to` (f16 or bf16).
+
+    `rows`: for each row, whose products are summed, its operand words as the registers that share them.  None where
+    there is no such way: then values are decoded one by one.
     """
-    if isinstance(source, Int) and source.bits <= 8 and to.name in ("f16", "bf16"):
-        return _integers(b, source, to.name, form, rows)
-    if isinstance(source, Float) and to.name == "f16" and _fits_f16(source):
-        return _placed(b, source, form, rows)
-    return None
+    codes = _Codes(b, form, rows)
+    if to.name not in _ROOM:
+        return None
+    if isinstance(source, Int) and source.bits <= 8:
+        return _integers(codes, source, to.name)
+    way = _way(target, source, to.name) if isinstance(source, Float) else None
+    if way is None:
+        return None
+    assert isinstance(source, Float)
+    word, exponent = way(codes, source, to.name)
+    return Parts((Part(lambda row, registers: word(registers), (exponent,) * len(rows)),), (0.0,) * len(rows))
 
 
-def _integers(b: Builder, source: Int, to: str, form: Packed, rows: Sequence[Sequence[int]]) -> Parts:
+def storage_of(target: Target, source: DType, to: DType, rows: int) -> Packing:
+    """How a lane's codes are best packed for `parts_of`.
+
+    Registers 2 i and 2 i + 1 share an operand's word, and word i belongs to row i % rows.
+    """
+    bits = source.bits
+    places: tuple[tuple[tuple[int, ...], ...], ...] | None = None
+    if isinstance(source, Int) and bits <= _ROOM[to.name] and bits < 8:
+        last = _ROOM[to.name] - bits
+        places = (tuple(tuple(range(p, p + bits)) for p in range(last + 1)),) * rows
+    elif isinstance(source, Float) and bits <= 8:
+        if _converts(target, source):
+            return Packing(8, 8, (8,))
+        way = _way(target, source, to.name)
+        if way is not None:
+            by = to.name if way in (_placed, _scaled) else "f16"
+            places = ((_float_places(source, by),),)
+    if places is None:
+        return Packing(bits, _HALF, default_planes(bits))
+    return Packing(bits, _HALF, (), 0, arranged(places))
+
+
+# Integers
+
+
+def _integers(codes: _Codes, source: Int, to: str) -> Parts:
     sign = 1 << (source.bits - 1) if source.signed else 0
-    room = _SUBNORMAL_BITS if to == "f16" else _MAGIC_BITS
+    room = _ROOM[to]
+    groups = [range(source.bits)] if source.bits <= room else [range(room), range(room, source.bits)]
     parts = []
-    for bits in _groups(form, source.bits, room):
+    for bits in groups:
         flip = sign >> bits[0] if bits[-1] == source.bits - 1 else 0
-        places = tuple(_place(form, row, bits, room) for row in rows)
-        unit = _SUBNORMAL_UNIT if to == "f16" else 0
-        parts.append(Part(_taker(b, form, bits, places, flip, 0 if to == "f16" else _MAGIC), tuple(
-            bits[0] - unit - p for p in places
-        )))  # fmt: skip
-    added = 0 if to == "f16" else _MAGIC_VALUE
-    bias = tuple(sign + sum(added * 2.0 ** part.exponent[row] for part in parts) for row in range(len(rows)))
-    return Parts(tuple(parts), bias)
+        places = _places(codes, bits, to)
+        exponents = tuple(bits[0] - _UNIT[to] - p for p in places)
+        parts.append(Part(_taker(codes, bits, places, flip, _MAGIC[to]), exponents))
+    added = _MAGIC_VALUE[to]
+    rows = range(len(codes.rows))
+    return Parts(tuple(parts), tuple(sign + sum(added * 2.0 ** p.exponent[row] for p in parts) for row in rows))
 
 
-def _groups(form: Packed, bits: int, room: int) -> list[range]:
-    """The bits of a code, lowest first, in groups that are numbers of their own."""
-    cuts = [0]
-    for bit in range(1, bits):
-        apart = any(int(row[bit]) != int(row[bit - 1]) + 1 for row in form.positions)
-        if (apart and bit - cuts[-1] >= _MERGED) or bit - cuts[-1] >= room:
-            cuts.append(bit)
-    return [range(low, high) for low, high in zip(cuts, [*cuts[1:], bits], strict=True)]
+def _places(codes: _Codes, bits: range, to: str) -> tuple[int, ...]:
+    """Where in a half the bits of each row are put: where that takes the least, since rows share shifts.
 
-
-def _place(form: Packed, row: Sequence[int], bits: range, room: int) -> int:
-    """Where in a half the bits of a row are put: where most of them are, if the number's fraction has room there."""
-    least = min(int(form.positions[r][bits[0]]) % 16 for r in row) % 8
-    return least if least + len(bits) <= room else 0
+    A single bit may also be the lowest of the exponent: 128 and 256 are as far apart as 0 and 128.
+    """
+    last = _ROOM[to] - len(bits) + (to == "bf16" and len(bits) == 1)
+    rows = range(len(codes.rows))
+    ways = [[codes.shifts(row, bits, range(p, p + len(bits))) for p in range(last + 1)] for row in rows]
+    chosen = [0] * len(rows)
+    for turn in range(_TURNS):
+        for row in rows:
+            others = rows if turn else range(row)
+            shared = frozenset[tuple[int, int]]().union(*(ways[o][chosen[o]][1] for o in others if o != row))
+            chosen[row] = min(range(last + 1), key=lambda p: ways[row][p][0] + len(ways[row][p][1] - shared))
+    return tuple(chosen)
 
 
 def _taker(
-    b: Builder, form: Packed, bits: range, places: Sequence[int], flip: int, above: int
+    codes: _Codes, bits: range, places: Sequence[int], flip: int, above: int
 ) -> Callable[[int, Sequence[int]], Reg]:
     """Takes the bits out of their words to their places; turns the bits `flip`, and puts `above` there."""
 
     def word(row: int, registers: Sequence[int]) -> Reg:
         place = places[row]
-        words, fields = _merged(b, form, bits, registers)
-        moves = [(field[i], 16 * half + place + i) for half, field in enumerate(fields) for i in range(len(bits))]
-        found = move(b, words, moves)
-        turned = (above ^ flip << place) * _BOTH
-        return b.apply("xor", found, b.i32(turned)) if turned else found
+        moves = codes.moves(registers, bits, range(place, place + len(bits)))
+        return _moved(codes, moves, (above ^ flip << place) * _BOTH)
 
     return word
 
 
-def _merged(b: Builder, form: Packed, bits: range, registers: Sequence[int]) -> tuple[Sequence[Reg], list[list[int]]]:
-    """Words and the fields in them that hold the bits of these registers.
-
-    Bits of several planes are put together once for a whole word of such codes, if they are few enough.
-    """
-    fields = [[int(form.positions[r][i]) for i in bits] for r in registers]
-    apart = any(y != x + 1 for field in fields for x, y in pairwise(field))
-    if not apart or len(bits) > _MERGED:
-        return form.words, fields
-    first = fields[0][0] // 32
-    shift = fields[0][0] % _MERGED
-    word: Reg | None = None
-    kept = 0
-    low = 0
-    while low < len(bits):
-        high = low + 1
-        while high < len(bits) and fields[0][high] == fields[0][high - 1] + 1:
-            high += 1
-        distance = fields[0][low] % 32 - (fields[0][0] % 32 - shift + low)
-        source = form.words[fields[0][low] // 32]
-        moved = b.apply("shl" if distance < 0 else "lshr", source, b.i32(abs(distance)))
-        mask = sum(((1 << (high - low)) - 1) << (unit + low) for unit in range(0, 32, _MERGED))
-        word = moved if word is None else b.apply("choose", b.i32(kept), word, moved)
-        kept |= mask
-        low = high
-    assert word is not None
-    merged = [[field[0] % 32 - shift + i for i in range(len(bits))] for field in fields]
-    _check(form, bits, registers, first)
-    return (word,), merged
+def _moved(codes: _Codes, moves: list[tuple[int, int]], turned: int = 0) -> Reg:
+    """The moved bits, of which those that `turned` has are turned; whole bytes move by one permute."""
+    b, groups = codes.b, grouped(moves)
+    (first, distance), mask = next(iter(groups.items()))
+    whole = all(mask >> k & 0xFF in (0, 0xFF) for k in range(0, 32, 8))
+    if len(groups) == 1 and whole and distance and distance % 8 == 0:
+        order = [k - distance // 8 if mask >> 8 * k & 0xFF else -1 for k in range(4)]
+        word = b.pick_bytes(codes.form.words[first], b.i32(0), (order[0], order[1], order[2], order[3]))
+        return b.apply("xor", word, b.i32(turned)) if turned else word
+    if not turned:
+        return move(b, codes.form.words, moves)
+    found = b.i32(turned)
+    for (word_number, distance), mask in groups.items():
+        shifted = b.apply("shl" if distance > 0 else "lshr", codes.form.words[word_number], b.i32(abs(distance)))
+        found = b.atom("and_xor", "i32", shifted, b.i32(mask), found)
+    return found
 
 
-def _check(form: Packed, bits: range, registers: Sequence[int], word: int) -> None:
-    """The planes of all these registers lie as those of the first do."""
-    rows = [[int(form.positions[r][i]) for i in bits] for r in registers]
-    steps = [[x - row[0] for x in row] for row in rows]
-    assert all(row[0] // 32 == word for row in rows)
-    assert all(s == steps[0] for s in steps), "units do not meet"
+# Floats
+
+_Word = Callable[[Sequence[int]], Reg]
+_Way = Callable[[_Codes, Float, str], tuple[_Word, int]]
+"""From codes to the words of their numbers, and the power of two that one unit of these is."""
 
 
-def _fits_f16(source: Float) -> bool:
-    """Whether the fields of a code, put at those of an f16, are its value times a power of two: infinity, NaN too."""
-    if source.mantissa > _SUBNORMAL_BITS or source.exponent > 5 or not (source.subnormal and source.zero):
+def _way(target: Target, source: Float, to: str) -> _Way | None:
+    if source.bits > 8:
+        return None
+    if _fits(source, to):
+        return _placed if to == "f16" else _scaled
+    f16 = _fits(source, "f16") or _nan_at_top(source)
+    if to == "bf16" and (_converts(target, source) or f16) and source.mantissa <= _FRACTION[to]:
+        return _by_f16(_converted if _converts(target, source) else _placed if _fits(source, "f16") else _with_nan)
+    if _converts(target, source):
+        return _converted
+    return _with_nan if f16 else None
+
+
+def _float_places(source: Float, to: str) -> tuple[int, ...]:
+    low = _FRACTION[to] - source.mantissa
+    return (*range(low, low + source.exponent + source.mantissa), *([15] if source.signed else []))
+
+
+def _fits(source: Float, to: str) -> bool:
+    """Whether the fields of a code, put at those of `to`, are its value times a power of two: infinity, NaN too."""
+    exponent = 5 if to == "f16" else 8
+    if source.mantissa > _FRACTION[to] or source.exponent > exponent or not (source.subnormal and source.zero):
         return False
-    return source.specials == "ieee" if source.exponent == 5 else source.specials == "finite"
+    if not 0 <= source.bias <= _REACH:
+        return False
+    return source.specials == "ieee" if source.exponent == exponent else source.specials == "finite"
 
 
-def _placed(b: Builder, source: Float, form: Packed, rows: Sequence[Sequence[int]]) -> Parts:
-    low = _SUBNORMAL_BITS - source.mantissa
-    magnitude = source.exponent + source.mantissa
-    targets = [*range(low, low + magnitude), *([15] if source.signed else [])]
+def _nan_at_top(source: Float) -> bool:
+    """Four bits of exponent, and NaN, and only that, where all bits but the sign are ones: e4m3fn."""
+    return source.exponent == 4 and source.specials == "fn" and source.subnormal and source.mantissa > 0
 
-    def word(row: int, registers: Sequence[int]) -> Reg:
-        fields = [[int(p) for p in form.positions[r]] for r in registers]
-        moves = [(field[i], 16 * half + to) for half, field in enumerate(fields) for i, to in enumerate(targets)]
-        return move(b, form.words, moves)
 
-    return Parts((Part(word, (15 - source.bias,) * len(rows)),), (0.0,) * len(rows))
+def _converts(target: Target, source: DType) -> bool:
+    """Whether the target makes f16 of pairs of such codes in one instruction."""
+    return source.name == "f8e4m3fn" and target.has("fp8")
+
+
+def _put(codes: _Codes, source: Float, to: str) -> _Word:
+    places = _float_places(source, to)
+    return lambda registers: _moved(codes, codes.moves(registers, range(source.bits), places))
+
+
+def _placed(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
+    return _put(codes, source, to), _BIAS[to] - source.bias
+
+
+def _with_nan(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
+    """In an f16 the exponent of NaN is that of the code and one bit more, into which only NaN carries."""
+    b, put = codes.b, _put(codes, source, "f16")
+
+    def word(registers: Sequence[int]) -> Reg:
+        placed = put(registers)
+        carried = b.apply("add", placed, b.i32(_BOTH << (_FRACTION["f16"] - source.mantissa)))
+        return b.apply("choose", b.i32(_BOTH << 14), carried, placed)
+
+    return word, _BIAS["f16"] - source.bias
+
+
+def _scaled(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
+    b, put = codes.b, _put(codes, source, to)
+    factor = (2 * _BIAS[to] - source.bias) << _FRACTION[to]
+    return lambda registers: b.atom(f"mul_{to}x2", "i32", put(registers), b.i32(factor * _BOTH)), 0
+
+
+def _converted(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
+    b, form = codes.b, codes.form
+
+    def word(registers: Sequence[int]) -> Reg:
+        first, *_ = places = [int(p) for r in registers for p in form.positions[r]]
+        if first % _HALF == 0 and places == list(range(first, first + _HALF)):
+            half = "" if first % 32 == 0 else "_high"
+            return b.atom(f"cvt_f16x2_e4m3x2{half}", "i32", form.words[first // 32])
+        return b.atom("cvt_f16x2_e4m3x2", "i32", repack(b, form.words, form.positions[list(registers)], 8))
+
+    return word, 0
+
+
+def _by_f16(way: _Way) -> _Way:
+    """A bf16 is the upper half of an f32, in which an f16 of so few digits has no other."""
+
+    def by(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
+        b = codes.b
+        f16, exponent = way(codes, source, "f16")
+
+        def word(registers: Sequence[int]) -> Reg:
+            pair = f16(registers)
+            low, high = (b.apply("bits", b.apply("f16tof32", x)) for x in (pair, b.apply("lshr", pair, b.i32(_HALF))))
+            return b.pick_bytes(low, high, (2, 3, 6, 7))
+
+        return word, exponent
+
+    return by

@@ -52,7 +52,7 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     kind: Type = "i32" if isinstance(op.a.type.dtype, Int) else "f32"
     product = _Product(c, _name(op), kind, at, _Words(c, b, at.b))
     sums = list(acc.values(c.b))
-    parts = None if a.origin is None else parts_of(c.b, *_told(a), [[r for w in row for r in w] for row in at.a])
+    parts = None if a.origin is None else parts_of(c.b, c.target, *_told(a), at.a)
     if parts is None:
         plain = _Words(c, a, at.a)
         product.add(lambda row, word: plain(row, word), sums)

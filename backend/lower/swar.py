@@ -30,7 +30,7 @@ def move(b: Builder, words: Sequence[Reg], moves: Iterable[tuple[int, int]], cle
     `clean`: of each source word, the bits from this one on are 0 already.
     """
     result: Reg | None = None
-    for (word, distance), mask in _grouped(moves).items():
+    for (word, distance), mask in grouped(moves).items():
         term = _shifted(b, words[word], distance)
         if mask != _arriving(distance, clean):
             term = b.apply("and", term, b.i32(mask))
@@ -38,7 +38,7 @@ def move(b: Builder, words: Sequence[Reg], moves: Iterable[tuple[int, int]], cle
     return b.i32(0) if result is None else result
 
 
-def _grouped(moves: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+def grouped(moves: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """For each source word and distance to the left: the mask of where the bits arrive that travel so."""
     groups: dict[tuple[int, int], int] = {}
     for source, to in moves:
@@ -49,7 +49,7 @@ def _grouped(moves: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
 
 def pieces(field: Sequence[int]) -> int:
     """In how many pieces a code is whose bits are at these positions."""
-    return len(_grouped(zip(field, range(len(field)), strict=True)))
+    return len(grouped(zip(field, range(len(field)), strict=True)))
 
 
 def _shifted(b: Builder, word: Reg, distance: int) -> Reg:
@@ -70,7 +70,7 @@ def extract(b: Builder, words: Sequence[Reg], field: Sequence[int], loose: bool 
     only a choice between two words.
     """
     moves = list(zip(field, range(len(field)), strict=True))
-    groups = _grouped(moves)
+    groups = grouped(moves)
     if not loose or len(groups) > 2:
         return move(b, words, moves)
     low, *high = (_shifted(b, words[word], distance) for word, distance in groups)

@@ -1,0 +1,138 @@
+"""Storage for codes that become 16-bit operands: each bit lies where few instructions bring it to its place in a half.
+
+A half of an operand's word takes a code's bits at certain places (`operands.py` in the table of ways).  What stands at
+its place in storage costs one masked read; what is some way off costs a shift too, which others share that are as far
+off.  So whole codes are put where their bits need no shift, then where several need the same, and the bits of the rest
+go into what is left, in as few pieces as a search with some luck finds.
+
+Instructions per weight that are found so (a masked piece or a shift is one, for two weights), for 4 rows of a lane:
+
+    f16    u1 .56   u2 .56   u3 .72   u4 .62   u5 .91   u6 .94   u7 1.03   f4e2m1 1.31   f6e3m2 1.44   f8e5m2 .75
+    bf16   u1 .62   u2 .69   u3 .81   u4 .88   u5 1.0   u6 1.06  u7 1.16, and for floats one multiplication more
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import lcm
+
+__all__ = ["arranged"]
+
+_HALF = 16
+_TRIES = 60
+_ROUNDS = 4  # one without shifts, and for so many shifts of a half less one whole codes are looked for
+
+Target = tuple[int, ...]
+"""The place in a half of each bit of a code."""
+
+
+@lru_cache(maxsize=256)
+def arranged(choices: tuple[tuple[Target, ...], ...]) -> tuple[int, ...]:
+    """Where the bits of codes lie in slots of 16 bits (`Packing.fields`).
+
+    Code i of them comes to the places of one of choices[i % len(choices)], the same for all such i.
+    """
+    bits = len(choices[0][0])
+    codes = lcm(lcm(bits, _HALF) // bits, len(choices))
+    luck = random.Random(0)  # any would do; the same one always, so that builds repeat
+    best: _Attempt | None = None
+    for _ in range(_TRIES):
+        attempt = _Attempt([luck.choice(c) for c in choices], codes, luck)
+        attempt.place_whole()
+        attempt.place_rest()
+        if best is None or attempt.cost < best.cost:
+            best = attempt
+    assert best is not None
+    return best.fields()
+
+
+@dataclass
+class _Attempt:
+    """One way to place the codes; `found`: for each kind the places of each of its codes."""
+
+    targets: list[Target]
+    codes: int
+    luck: random.Random
+    cost: int = 0
+    free: list[int] = field(init=False)
+    shifts: list[set[int]] = field(init=False)
+    left: list[int] = field(init=False)
+    found: list[list[Target]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        kinds = len(self.targets)
+        halves = self.codes * len(self.targets[0]) // _HALF
+        self.free = [(1 << _HALF) - 1] * halves
+        self.shifts = [{0} for _ in range(halves)]
+        self.left = [self.codes // kinds] * kinds
+        self.found = [[] for _ in range(kinds)]
+
+    def place_whole(self) -> None:
+        """Codes that come to their places by one shift, as many at a time as fit."""
+        for turn in range(_ROUNDS):
+            for half in range(len(self.free)):
+                shifts = range(1 - _HALF, _HALF) if turn else (0,)
+                fits = [(self._fitting(half, s), s) for s in shifts if not turn or s not in self.shifts[half]]
+                (kinds, used), shift = max(fits, key=lambda f: (len(f[0][0]), self.luck.random()))
+                if not kinds:
+                    continue
+                self.cost += len(kinds) + (shift != 0)
+                self.shifts[half].add(shift)
+                self.free[half] &= ~used
+                for kind in kinds:
+                    self.left[kind] -= 1
+                    self.found[kind].append(tuple(half * _HALF + x - shift for x in self.targets[kind]))
+
+    def _fitting(self, half: int, shift: int) -> tuple[list[int], int]:
+        """Kinds of codes of which one each has room in a half, shifted left by `shift` later, and the bits used."""
+        used, found = 0, []
+        kinds = [k for k in range(len(self.targets)) if self.left[k]]
+        self.luck.shuffle(kinds)
+        for kind in kinds:
+            places = [x - shift for x in self.targets[kind]]
+            if min(places) < 0 or max(places) >= _HALF:
+                continue
+            mask = sum(1 << p for p in places)
+            if mask & self.free[half] & ~used == mask:
+                used |= mask
+                found.append(kind)
+        return found, used
+
+    def place_rest(self) -> None:
+        for kind, count in enumerate(self.left):
+            for _ in range(count):
+                self.found[kind].append(self._scattered(self.targets[kind]))
+
+    def _scattered(self, target: Target) -> Target:
+        """Places for a code's bits wherever there is room: each time the most bits for an instruction."""
+        need, where = dict(enumerate(target)), dict[int, int]()
+        while need:
+            half, shift, bits = max(self._some(need), key=lambda s: (self._worth(*s), self.luck.random()))
+            self.cost += 1 + (shift not in self.shifts[half])
+            self.shifts[half].add(shift)
+            for bit in bits:
+                place = need.pop(bit) - shift
+                where[bit] = half * _HALF + place
+                self.free[half] &= ~(1 << place)
+        return tuple(where[bit] for bit in range(len(target)))
+
+    def _some(self, need: dict[int, int]) -> list[tuple[int, int, list[int]]]:
+        """For each half and shift the bits that find room there."""
+        found = []
+        for half, free in enumerate(self.free):
+            for shift in range(1 - _HALF, _HALF) if free else ():
+                bits = [b for b, x in need.items() if 0 <= x - shift < _HALF and free >> (x - shift) & 1]
+                if bits:
+                    found.append((half, shift, bits))
+        return found
+
+    def _worth(self, half: int, shift: int, bits: Sequence[int]) -> float:
+        return len(bits) / (1 + (shift not in self.shifts[half]))
+
+    def fields(self) -> tuple[int, ...]:
+        kinds = len(self.targets)
+        rows = (self.found[i % kinds][i // kinds] for i in range(self.codes))
+        return tuple(place for row in rows for place in row)
