@@ -49,6 +49,7 @@ from .arithmetic import apply_kind
 from .atoms import emit_atom
 from .code import Code, Operand, vector_type
 from .memory import copy, exchange, prefetch, read, write
+from .reads import reads_at_use
 from .shuffle import has_byte_shuffle, move_byte, pick, pick_bytes, shift_bytes
 from .tables import lookup, lookup_bytes
 from .values import ELEMENTS, Values, byte_shift, middle_byte
@@ -129,7 +130,7 @@ class _Emitter:
         return lines
 
     def body(self, statements: Sequence[Statement]) -> None:
-        for statement in statements:
+        for statement in reads_at_use(statements):
             match statement:
                 case Let():
                     self.operation(statement.results, statement.op)

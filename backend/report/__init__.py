@@ -72,7 +72,8 @@ def _loops(body: Body, works: tuple[Work, ...]) -> list[tuple[str, Loop, Work]]:
         return [("main", max(body.loops, key=lambda x: x.loads), decode)]
     multiplying = max(body.loops, key=lambda x: (x.multiplies, len(x.instructions)))
     # A loop around the product (over rows, say) may load more than the one that decodes, which stands beside it.
-    others = [x for x in body.loops if x is not multiplying and x.label not in multiplying.around]
+    # So may a copy of the product, made for the first pass.
+    others = [x for x in body.loops if x.multiplies < multiplying.multiplies and x.label not in multiplying.around]
     if product.weights or not decode.weights or not others:
         return [("main", multiplying, product)]
     return [("decode", max(others, key=lambda x: x.loads), decode), ("product", multiplying, product)]

@@ -37,7 +37,7 @@ SHALLOW_BYTES = 16 << 10  # of a panel: a third of a first-level cache
 DEEP_BYTES = 512 << 10  # half of a second-level cache
 
 # Measured on Zen 5 (docs/performance.md); all are choices of speed alone.
-BYTES_AHEAD = 8 << 10  # of weights in flight: more does not help, and comes in longer bursts
+BYTES_AHEAD = 4 << 10  # of weights in flight: more does not help
 MOST_ROWS = 6  # the sums of 6 rows x 4 vectors leave 8 registers of 32
 ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are faster in one pass than in two
 PASS_ROWS = 4  # of each pass, where there are several

@@ -7,6 +7,7 @@ whose weights are bytes in another order of codes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import gcd
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ...backend.buffers import aligned_copy
 from ...backend.target import Target
 from ...vm.dtypes import DType, Float, Int, dtype
-from ...vm.layout.storage import Packing, Tiled, default_planes
+from ...vm.layout.storage import WORD, Packing, Tiled, default_planes
 from ...vm.layout.views import column_local, spatial
 from ..kernel import Kernel
 from ..tensor import QTensor
@@ -26,7 +27,8 @@ ZeroMode = Literal["none", "zero", "offset"]
 
 COLUMNS_PER_LANE = 4  # four independent sums per row hide the latency of a multiply-add
 LONGEST_PART = 128  # of a group: columns of x that share a step in "int8"
-LONGEST_RUN = 32  # of columns that one storage tile holds
+LONGEST_RUN = 32  # of columns of x that one storage tile serves
+TILE_BYTES = 512  # of one storage tile at most: what is fetched ahead at once, and longer bursts are slower (Zen 5)
 SCALES = ("f16", "bf16", "f32", "e8m0", "f8e4m3fn", "ue5m3")  # of whole bytes: arrays of others are packed without gaps
 
 
@@ -61,7 +63,8 @@ def padded(q: QTensor, lanes: int) -> Shape:
     part = _divisor(group, LONGEST_PART)
     depth = -(-k // group) * group
     tile = lanes * COLUMNS_PER_LANE if n > lanes else lanes
-    return Shape(n, k, group, part, _divisor(part, LONGEST_RUN), depth, -(-n // tile) * tile)
+    room = TILE_BYTES * 8 // (tile * q.format.element.bits)
+    return Shape(n, k, group, part, _divisor(part, min(LONGEST_RUN, room)), depth, -(-n // tile) * tile)
 
 
 def _divisor(whole: int, limit: int) -> int:
@@ -149,10 +152,15 @@ def _prepare(q: QTensor, as_bytes: bool, lanes: int) -> Prepared:
 
 
 def _storage(shape: Shape, element: DType, lanes: int) -> Tiled:
-    """Tiles of one run of K by as many columns as a block works on."""
+    """Tiles of one run of K by as many columns as a block works on.
+
+    The words of all columns for the same rows of K follow each other, as they are read.
+    """
     per_lane = COLUMNS_PER_LANE if shape.columns % (lanes * COLUMNS_PER_LANE) == 0 else 1
-    tile = column_local(shape.run, per_lane) * spatial(1, lanes)
-    return Tiled(tile, Packing(element.bits, 8, default_planes(element.bits)))
+    planes = default_planes(element.bits)
+    rows = gcd(shape.run, WORD // max(planes))  # in one word of the widest plane
+    tile = column_local(shape.run // rows, 1) * column_local(rows, per_lane) * spatial(1, lanes)
+    return Tiled(tile, Packing(element.bits, 8, planes))
 
 
 def scales_of(q: QTensor, shape: Shape, unit: float) -> tuple[DType, NDArray[np.generic]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import get_args
 
@@ -99,6 +100,21 @@ def test_weights_lie_where_the_storage_says() -> None:
     assert p.scales.ctypes.data % 64 == 0
     assert p.weights.ctypes.data % 64 == 0
     assert p.nbytes == p.weights.nbytes + 2 * p.scales.size + p.zeros.size
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_a_tile_is_short_and_read_front_to_back(bits: int) -> None:
+    """Of each plane the words come in the order of the rows that they hold, those of all columns together."""
+    for lanes in (4, 8, 16):
+        p = prepare(random_tensor(f"u{bits}:g128:f16", 4 * lanes, 128), "f32", replace(HERE, lanes=lanes))
+        assert p.storage.tile_bytes <= 512
+        run, columns = p.storage.tile_shape
+        assert columns == 4 * lanes
+        assert run * columns * bits == 8 * p.storage.tile_bytes
+        place = p.storage.packing.place(p.storage.regs)[:, 0] // 32  # the word of each register's lowest bit
+        rows = p.storage.tile.places(("lane", "reg"), ("d0", "d1"))[0, :, 0]
+        starts = [rows[place == word].min() for word in np.unique(place)]
+        assert starts == sorted(starts)
 
 
 def test_a_tensor_is_packed_once_for_all_float_modes() -> None:
