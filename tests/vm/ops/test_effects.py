@@ -51,9 +51,9 @@ class TestLoadAndStore:
         any_, wanted = distribute((4, 32), LANES), spatial(4, 4) * local(1, 8)
         assert Load(X, (K, K), (4, 32)).layouts(LANES, any_, ()).result == any_
         assert Load(X, (K, K), (4, 32), 0.0, wanted).layouts(LANES, any_, ()).result == wanted
-        assert Load(STORED, (T, T * 2), (8, 16)).layouts(LANES, any_, ()).result == repeat(TILE, (8, 16))
+        assert Load(STORED, (T, T * 2), (8, 16)).layouts(LANES, any_, ()).result == repeat(TILE, (8, 16), LANES)
         store = Store(STORED, (T, T * 2), value("u3", 8, 16)).layouts(LANES, None, (any_,))
-        assert store.operands == (repeat(TILE, (8, 16)),)
+        assert store.operands == (repeat(TILE, (8, 16), LANES),)
         assert Store(X, (K, K), value("f32", 4, 32)).layouts(LANES, None, (any_,)).operands == (any_,)
 
     @pytest.mark.parametrize("kind", ["u1", "u2", "u3", "u4", "u5", "u6", "u7"])
