@@ -38,7 +38,8 @@ _BIAS = {"f16": 15, "bf16": 127}
 _REACH = 100  # biases up to which no power of two leaves the numbers of an f32
 _TURNS = 3
 _BOTH = 0x10001
-_HALF = 16
+_HALF, _BYTE = 16, 8
+_TOP_FRACTION = 2  # bits of an f16's fraction in its upper byte
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,9 @@ def storage_of(target: Target, source: DType, to: DType, rows: int) -> Packing:
         if _converts(target, source):
             return Packing(8, 8, (8,))
         way = _way(target, source, to.name)
+        if way is _placed and source.mantissa <= _TOP_FRACTION:
+            places = ((tuple(p - _BYTE for p in _float_places(source, "f16")),),)
+            return Packing(bits, _BYTE, (), 0, arranged(places, _BYTE))
         if way is not None:
             by = to.name if way in (_placed, _scaled) else "f16"
             places = ((_float_places(source, by),),)
@@ -242,7 +246,30 @@ def _put(codes: _Codes, source: Float, to: str) -> _Word:
 
 
 def _placed(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
-    return _put(codes, source, to), _BIAS[to] - source.bias
+    """Where the upper byte of an f16 holds all, codes may be put into bytes first, four at once."""
+    b, put, places = codes.b, _put(codes, source, to), _float_places(source, to)
+    bits = range(source.bits)
+
+    def word(registers: Sequence[int]) -> Reg:
+        first, second = registers
+        four = range(first - first % 4, first - first % 4 + 4)
+        if source.mantissa > _TOP_FRACTION or second != first + 1 or first % 2 or four[-1] >= len(codes.form.positions):
+            return put(registers)
+        moves = [
+            (int(codes.form.positions[r][bit]), _BYTE * k + place - _BYTE)
+            for k, r in enumerate(four) for bit, place in zip(bits, places, strict=True)
+        ]  # fmt: skip
+        if _count(moves) / 2 + 1 >= _count(codes.moves(registers, bits, places)):
+            return put(registers)
+        low = first % 4
+        return b.pick_bytes(_moved(codes, moves), b.i32(0), (-1, low, -1, low + 1))
+
+    return word, _BIAS[to] - source.bias
+
+
+def _count(moves: list[tuple[int, int]]) -> int:
+    """Instructions that bring bits to their places."""
+    return sum(1 + (distance != 0) for _, distance in grouped(moves))
 
 
 def _with_nan(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:

@@ -21,26 +21,25 @@ from math import lcm
 
 __all__ = ["arranged"]
 
-_HALF = 16
 _TRIES = 60
 _ROUNDS = 4  # one without shifts, and for so many shifts of a half less one whole codes are looked for
 
 Target = tuple[int, ...]
-"""The place in a half of each bit of a code."""
+"""The place in a slot of each bit of a code."""
 
 
 @lru_cache(maxsize=256)
-def arranged(choices: tuple[tuple[Target, ...], ...]) -> tuple[int, ...]:
-    """Where the bits of codes lie in slots of 16 bits (`Packing.fields`).
+def arranged(choices: tuple[tuple[Target, ...], ...], width: int = 16) -> tuple[int, ...]:
+    """Where the bits of codes lie in slots of `width` bits (`Packing.fields`).
 
     Code i of them comes to the places of one of choices[i % len(choices)], the same for all such i.
     """
     bits = len(choices[0][0])
-    codes = lcm(lcm(bits, _HALF) // bits, len(choices))
+    codes = lcm(lcm(bits, width) // bits, len(choices))
     luck = random.Random(0)  # any would do; the same one always, so that builds repeat
     best: _Attempt | None = None
     for _ in range(_TRIES):
-        attempt = _Attempt([luck.choice(c) for c in choices], codes, luck)
+        attempt = _Attempt([luck.choice(c) for c in choices], codes, luck, width)
         attempt.place_whole()
         attempt.place_rest()
         if best is None or attempt.cost < best.cost:
@@ -56,6 +55,7 @@ class _Attempt:
     targets: list[Target]
     codes: int
     luck: random.Random
+    width: int
     cost: int = 0
     free: list[int] = field(init=False)
     shifts: list[set[int]] = field(init=False)
@@ -64,8 +64,8 @@ class _Attempt:
 
     def __post_init__(self) -> None:
         kinds = len(self.targets)
-        halves = self.codes * len(self.targets[0]) // _HALF
-        self.free = [(1 << _HALF) - 1] * halves
+        halves = self.codes * len(self.targets[0]) // self.width
+        self.free = [(1 << self.width) - 1] * halves
         self.shifts = [{0} for _ in range(halves)]
         self.left = [self.codes // kinds] * kinds
         self.found = [[] for _ in range(kinds)]
@@ -74,7 +74,7 @@ class _Attempt:
         """Codes that come to their places by one shift, as many at a time as fit."""
         for turn in range(_ROUNDS):
             for half in range(len(self.free)):
-                shifts = range(1 - _HALF, _HALF) if turn else (0,)
+                shifts = range(1 - self.width, self.width) if turn else (0,)
                 fits = [(self._fitting(half, s), s) for s in shifts if not turn or s not in self.shifts[half]]
                 (kinds, used), shift = max(fits, key=lambda f: (len(f[0][0]), self.luck.random()))
                 if not kinds:
@@ -84,7 +84,7 @@ class _Attempt:
                 self.free[half] &= ~used
                 for kind in kinds:
                     self.left[kind] -= 1
-                    self.found[kind].append(tuple(half * _HALF + x - shift for x in self.targets[kind]))
+                    self.found[kind].append(tuple(half * self.width + x - shift for x in self.targets[kind]))
 
     def _fitting(self, half: int, shift: int) -> tuple[list[int], int]:
         """Kinds of codes of which one each has room in a half, shifted left by `shift` later, and the bits used."""
@@ -93,7 +93,7 @@ class _Attempt:
         self.luck.shuffle(kinds)
         for kind in kinds:
             places = [x - shift for x in self.targets[kind]]
-            if min(places) < 0 or max(places) >= _HALF:
+            if min(places) < 0 or max(places) >= self.width:
                 continue
             mask = sum(1 << p for p in places)
             if mask & self.free[half] & ~used == mask:
@@ -115,7 +115,7 @@ class _Attempt:
             self.shifts[half].add(shift)
             for bit in bits:
                 place = need.pop(bit) - shift
-                where[bit] = half * _HALF + place
+                where[bit] = half * self.width + place
                 self.free[half] &= ~(1 << place)
         return tuple(where[bit] for bit in range(len(target)))
 
@@ -123,8 +123,8 @@ class _Attempt:
         """For each half and shift the bits that find room there."""
         found = []
         for half, free in enumerate(self.free):
-            for shift in range(1 - _HALF, _HALF) if free else ():
-                bits = [b for b, x in need.items() if 0 <= x - shift < _HALF and free >> (x - shift) & 1]
+            for shift in range(1 - self.width, self.width) if free else ():
+                bits = [b for b, x in need.items() if 0 <= x - shift < self.width and free >> (x - shift) & 1]
                 if bits:
                     found.append((half, shift, bits))
         return found
