@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,11 +13,12 @@ from ...vm.ir import Value
 from ...vm.layout.spread import same_lanes
 from ...vm.ops import Dot
 from ..lane.ir import Reg, Type
+from .byte_operands import as_bytes, sums_of
 from .context import Context
 from .fragments import Part, Parts, parts_of
 from .matrix_layouts import matrix_layouts, terms_of
 from .swar import repack
-from .tile import Later, Packed, Scaled, Tile, coordinates
+from .tile import Packed, Scaled, Tile, coordinates
 
 __all__ = ["lower_matrix"]
 
@@ -52,6 +53,9 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     kind: Type = "i32" if isinstance(op.a.type.dtype, Int) else "f32"
     product = _Product(c, _name(op), kind, at, _Words(c, b, at.b))
     sums = list(acc.values(c.b))
+    if isinstance(op.a.type.dtype, Int):
+        _integers(c, result, product, a, sums)
+        return True
     parts = None if a.origin is None else parts_of(c.b, c.target, *_told(a), at.a)
     if parts is None:
         plain = _Words(c, a, at.a)
@@ -59,11 +63,30 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     else:
         scaled = _coded(c, product, op.a.type.dtype, parts, sums)
         if scaled is not None:
-            whole = _multiplied(c, scaled)
-            c.tiles[result] = Tile(result.type, whole, scaled=scaled)
+            c.tiles[result] = Tile(result.type, scaled.values(c.b), scaled=scaled)
             return True
     c.define(result, tuple(sums))
     return True
+
+
+def _integers(c: Context, result: Value, product: _Product, a: Tile, sums: list[Reg]) -> None:
+    plain = _Words(c, a, product.at.a)
+    source, to = None if a.origin is None else a.origin[0], a.type.dtype
+    parts = None
+    if isinstance(source, Int) and isinstance(to, Int) and a.origin is not None:
+        parts = as_bytes(c.b, source, to, a.origin[1], product.at.a)
+    rows = [[r for pair in row for r in pair] for row in product.at.sums]
+    depth = 4 * 4 * len(product.at.a[0])
+    none = (0,) * len(rows)
+    one = Parts((Part(lambda row, registers: plain.of(registers), none),), none)
+    found = sums_of(
+        c.b, parts or one, rows, depth, sums, lambda part, start: product.fresh(_of(part, product.at), start)
+    )
+    if found is None:
+        product.add(lambda row, word: plain(row, word), sums)
+        c.define(result, tuple(sums))
+        return
+    c.tiles[result] = Tile(result.type, found.values, scaled=found.scaled)
 
 
 def _told(a: Tile) -> tuple[DType, DType, Packed]:
@@ -107,10 +130,13 @@ class _Words:
         self.c, self.tile, self.at = c, tile, at
 
     def __call__(self, side: int, word: int) -> Reg:
-        b, tile, registers = self.c.b, self.tile, self.at[side][word]
+        return self.of(self.at[side][word])
+
+    def of(self, registers: Sequence[int]) -> Reg:
+        b, tile = self.c.b, self.tile
         name = tile.type.dtype.name
         if isinstance(tile.form, Packed):
-            return repack(b, tile.form.words, tile.form.positions[registers], 32 // len(registers))
+            return repack(b, tile.form.words, tile.form.positions[list(registers)], 32 // len(registers))
         values = [tile.value(b, r) for r in registers]
         known = [b.known(v) for v in values]
         if name in _PACK and all(k is not None and k.size == 1 for k in known):
@@ -149,11 +175,10 @@ class _Product:
                     for register, value in zip(four, found, strict=True):
                         sums[register] = value
 
-    def fresh(self, a: Callable[[int, int], Reg]) -> list[Reg]:
-        """The product alone."""
+    def fresh(self, a: Callable[[int, int], Reg], start: Reg | None = None) -> list[Reg]:
+        """The product alone, or from where it is to start."""
         count = sum(len(pair) for row in self.at.sums for pair in row)
-        zero = self.c.b.constant(self.type, 0)
-        sums = [zero] * count
+        sums = [self.c.b.constant(self.type, 0) if start is None else start] * count
         self.add(a, sums)
         return sums
 
@@ -186,13 +211,6 @@ def _coded(c: Context, product: _Product, to: DType, parts: Parts, sums: list[Re
     for register, number in enumerate(numbers):
         sums[register] = b.apply("fma", number, b.f32(factors[register]), sums[register])
     return None
-
-
-def _multiplied(c: Context, scaled: Scaled) -> Later:
-    def make(register: int) -> Reg:
-        return c.b.apply("fmul", scaled.numbers[register], c.b.f32(scaled.factors[register]))
-
-    return Later(len(scaled.numbers), make)
 
 
 def _of(part: Part, at: _Places) -> Callable[[int, int], Reg]:

@@ -81,13 +81,17 @@ class Scaled:
     numbers: Sequence[Reg]
     factors: Sequence[float]
 
+    def values(self, b: Builder) -> Later:
+        """The elements, with the products carried out."""
+        return Later(len(self.numbers), lambda r: b.apply("fmul", self.numbers[r], b.f32(self.factors[r])))
+
 
 @dataclass(frozen=True, eq=False)
 class Tile:
     """A tile's elements in one lane, in one of the two forms.
 
     `origin`: the dtype and the codes of which the elements are the values, exactly, if that is what they are.
-    `scaled`: the elements as products with powers of two that need not be carried out.
+    `scaled`: the elements as f32 products with powers of two that need not be carried out; of integers, their f32.
     """
 
     type: TileType
@@ -119,7 +123,8 @@ class Tile:
             dtype, codes = self.origin
             return replace(self, origin=(dtype, replace(codes, words=tuple(codes.words))))
         if isinstance(self.form, Packed):
-            return replace(self, form=replace(self.form, words=tuple(self.form.words)))
+            origin = self.origin and (self.origin[0], replace(self.origin[1], words=tuple(self.origin[1].words)))
+            return replace(self, form=replace(self.form, words=tuple(self.form.words)), origin=origin)
         return replace(self, form=tuple(self.form))
 
     def renamed(self, b: Builder, type: TileType, match: Sequence[int]) -> Tile:

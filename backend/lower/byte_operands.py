@@ -1,0 +1,162 @@
+"""Narrow integers as bytes of a warp's matrix product, almost without arithmetic: bits are put where they are bytes.
+
+A word of four bytes takes the same bits of four codes, by masks and a few shifts.  A field that lies p places above a
+byte's end is the code times 2^p there, and products with it are exact: p is put right on the sums.  So a mask is all
+that most codes need.  The field with the sign of a signed code goes to the top of a signed byte, which is what a byte's
+sign is.
+
+Sums of bytes that are below 2^22 begin with the word of the f32 number 1.5 * 2^23: then the sum's word is that of an
+f32 number too, the sum plus 1.5 * 2^23, and is never converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+from ...vm.dtypes import Int
+from ..lane.build import Builder
+from ..lane.ir import Reg
+from .fragments import Part, Parts
+from .swar import grouped, move
+from .tile import Later, Packed, Scaled
+
+__all__ = ["Sums", "as_bytes", "sums_of", "widens"]
+
+_BYTE = 8
+_MAGIC, _MAGIC_VALUE = 0x4B400000, 1.5 * 2.0**23
+_LARGEST = 255 * 128  # what one product of bytes may be
+_NUMBERS = 1 << 22  # sums below it are the fraction of the number they begin with
+_WORDS = 1 << 31
+_CHAIN = 3  # instructions that a product of its own is worth, for each operand word: itself, and what its sums take
+
+Rows = Sequence[Sequence[Sequence[int]]]
+"""For each row, whose products are summed, its operand words as the registers that share them."""
+
+
+def widens(source: Int, to: Int) -> bool:
+    """Whether `to`, of 8 bits, has every value of the source."""
+    return to.bits == _BYTE and source.bits <= _BYTE and to.min <= source.min and source.max <= to.max
+
+
+def as_bytes(b: Builder, source: Int, to: Int, form: Packed, rows: Rows) -> Parts | None:
+    """How codes of `source` are bytes of the type `to`; None if there is nothing to gain over bytes as they are."""
+    if source.bits == _BYTE or not widens(source, to):
+        return None
+    ways = [_way(form, groups, source, to, rows) for groups in _cuts(form, source.bits)]
+    found = [w for w in ways if w is not None]
+    best = min(found, key=lambda w: w.cost)
+    parts = tuple(
+        Part(_taker(b, form, bits, places), tuple(bits[0] - p for p in places))
+        for bits, places in zip(best.groups, best.places, strict=True)
+    )
+    return Parts(parts, (0.0,) * len(rows))
+
+
+@dataclass(frozen=True)
+class _Way:
+    """groups: the bits of a code that are a part; places: of each part in a byte, for each row."""
+
+    groups: tuple[range, ...]
+    places: tuple[tuple[int, ...], ...]
+    cost: int
+
+
+def _cuts(form: Packed, bits: int) -> Iterator[tuple[range, ...]]:
+    """All of a code together, and cut where its bits do not follow each other."""
+    cuts = [0]
+    for bit in range(1, bits):
+        if any(int(row[bit]) != int(row[bit - 1]) + 1 for row in form.positions):
+            cuts.append(bit)
+    yield (range(bits),)
+    for chosen in product((False, True), repeat=len(cuts) - 1):
+        if any(chosen):
+            edges = [0, *(cut for cut, yes in zip(cuts[1:], chosen, strict=True) if yes), bits]
+            yield tuple(range(low, high) for low, high in pairwise(edges))
+
+
+def _way(form: Packed, groups: tuple[range, ...], source: Int, to: Int, rows: Rows) -> _Way:
+    shifts: set[tuple[int, int]] = set()
+    places, cost = [], 0
+    for bits in groups:
+        top = source.signed and bits[-1] == source.bits - 1
+        last = _BYTE - len(bits) - (1 if to.signed and not top else 0)
+        chosen = []
+        for row in rows:
+            keys = {p: [k for word in row for k in grouped(_moves(form, word, bits, p))]
+                    for p in ([last] if top else range(last + 1))}  # fmt: skip
+            here = {p: len(found) + len({k for k in found if k[1]} - shifts) for p, found in keys.items()}
+            place = min(here, key=lambda p: (here[p], p))
+            shifts |= {k for k in keys[place] if k[1]}
+            cost += here[place]
+            chosen.append(place)
+        places.append(tuple(chosen))
+    words = sum(len(row) for row in rows)
+    return _Way(groups, tuple(places), 4 * cost + _CHAIN * words * (len(groups) - 1))
+
+
+def _moves(form: Packed, registers: Sequence[int], bits: range, place: int) -> list[tuple[int, int]]:
+    """From where each bit of the four codes comes, and where it goes."""
+    return [
+        (int(form.positions[r][bit]), _BYTE * slot + place + i)
+        for slot, r in enumerate(registers) for i, bit in enumerate(bits)
+    ]  # fmt: skip
+
+
+def _taker(b: Builder, form: Packed, bits: range, places: Sequence[int]) -> Callable[[int, Sequence[int]], Reg]:
+    return lambda row, registers: move(b, form.words, _moves(form, registers, bits, places[row]))
+
+
+# Sums
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Integer sums: as words, and if they are small enough as f32 numbers of which factors are not taken out."""
+
+    values: Sequence[Reg]
+    scaled: Scaled | None
+
+
+def sums_of(
+    b: Builder,
+    parts: Parts,
+    rows: Sequence[Sequence[int]],
+    depth: int,
+    before: Sequence[Reg],
+    fresh: Callable[[Part, Reg], list[Reg]],
+) -> Sums | None:
+    """The sums of `depth` products plus those of `before`; None where shifted sums may not fit a word.
+
+    rows    the registers of the sums of each row
+    fresh   the sums of a part's products, from the word that they begin with
+    """
+    if depth * _LARGEST >= _WORDS:
+        return None
+    nothing = all((known := b.known(r)) is not None and not known.any() for r in before)
+    small = nothing and depth * _LARGEST < _NUMBERS
+    chains = [fresh(part, b.i32(_MAGIC if small else 0)) for part in parts.parts]
+    of_row = {register: row for row, registers in enumerate(rows) for register in registers}
+
+    def value(register: int) -> Reg:
+        total = before[register]
+        for part, chain in zip(parts.parts, chains, strict=True):
+            power = part.exponent[of_row[register]]
+            found = b.apply("sub", chain[register], b.i32(_MAGIC)) if small else chain[register]
+            if power:
+                found = b.apply("shl" if power > 0 else "ashr", found, b.i32(abs(power)))
+            total = b.apply("add", found, total)
+        return total
+
+    def number(register: int) -> Reg:
+        first, *more = (b.apply("fsub", b.apply("float", chain[register]), b.f32(_MAGIC_VALUE)) for chain in chains)
+        row = of_row[register]
+        for part, chain in zip(parts.parts[1:], more, strict=True):
+            power = 2.0 ** (part.exponent[row] - parts.parts[0].exponent[row])
+            first = b.apply("fma", chain, b.f32(power), first)
+        return first
+
+    count = len(before)
+    factors = [2.0 ** parts.parts[0].exponent[of_row[r]] for r in range(count)]
+    return Sums(Later(count, value), Scaled(Later(count, number), factors) if small else None)
