@@ -33,6 +33,7 @@ class Code:
         self.functions: dict[str, str] = {}
         self._globals: dict[tuple[int, ...], str] = {}
         self._tables: dict[tuple[int, ...], str] = {}
+        self._copied: tuple[int, ...] | None = None
         self._scratch = False
         self._indent = "  "
         self._count = 0
@@ -160,6 +161,18 @@ class Code:
         self.memory(key)
         return self._tables.setdefault(key, f"table{len(self._tables)}")
 
+    def copies(self, values: Sequence[int]) -> str | None:
+        """The name of an array of a word's copies for each lane of a warp, after the word before's; None: no room.
+
+        One table of a kernel has copies.
+        """
+        key = tuple(v & 0xFFFFFFFF for v in values)
+        if self._copied not in (None, key):
+            return None
+        self.memory(key)
+        self._copied = key
+        return "copies"
+
     def scratch(self) -> str:
         """The name of 8 bytes of shared memory by which one lane tells the others a value."""
         self._scratch = True
@@ -185,7 +198,16 @@ class Code:
                 place = f"lane + {start}u" if start else "lane"
                 some = f"if ({place} < {count}u) " if start + self.lanes > count else ""
                 lines.append(f"  {some}{name}[{place}] = __ldg(&{self._globals[values]}[{place}]);")
-        return [*lines, "  __syncthreads();"] if self._tables else lines
+        if self._copied is not None:
+            count = len(self._copied) * WARP // 4
+            lines += [
+                f"  __shared__ uint4 copies[{count}];",
+                f"  for (u32 i = lane; i < {count}u; i += {self.lanes}u) {{",
+                f"    const u32 x = __ldg(&{self._globals[self._copied]}[i / {WARP // 4}u]);",
+                "    copies[i] = make_uint4(x, x, x, x);",
+                "  }",
+            ]
+        return [*lines, "  __syncthreads();"] if self._tables or self._copied is not None else lines
 
     # Warps
 

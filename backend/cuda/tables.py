@@ -4,7 +4,8 @@ Issue slots for one look-up, at one for each warp's instruction (a read of share
 load unit busy for as long as four instructions keep its four schedulers, twice that if lanes meet in a bank):
 
 * 2 words: a choice, 2 slots.  More: a copy in shared memory, 2 slots (mask, read).  Up to 32 words lie in as many
-  banks, so that no two lanes meet; of 64 and more, some may.
+  banks, so that no two lanes meet.  Of 64 to 256 words one table of a kernel has copies for each lane of a warp, each
+  in a bank of its own (8 to 32 KiB); without these, 32 lanes that look for any of 256 words take about 3.5 turns.
 * bytes, four at a time: 16 entries 9 slots (their numbers as nibbles: mask, shift and or, permute; two permutes, and a
   choice by each number's top bit: shift, permute, choice), more entries 4 reads of shared memory, 11 slots.
 """
@@ -20,6 +21,7 @@ from .lane_values import number_text
 __all__ = ["lookup", "lookup_bytes", "pick_bytes"]
 
 _SHARED_WORDS = 1024  # a longer table stays in global memory
+_COPIED = (64, 128, 256)
 
 
 def lookup(code: Code, op: Lookup, result: Reg) -> None:
@@ -29,6 +31,9 @@ def lookup(code: Code, op: Lookup, result: Reg) -> None:
         code.define(result, number_text(table[0]))
     elif len(table) == 2:
         code.define(result, f"({index} & 1u) != 0u ? {number_text(table[1])} : {number_text(table[0])}")
+    elif len(table) in _COPIED and (copies := code.copies(table)) is not None:
+        place = f"({index} << 7 & {(len(table) - 1) << 7}u) | (lane << 2 & 124u)"
+        code.define(result, f"*(const u32*)((const char*){copies} + ({place}))")
     elif len(table) <= _SHARED_WORDS:
         code.define(result, f"{code.table(table)}[{index} & {len(table) - 1}u]")
     else:

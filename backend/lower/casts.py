@@ -16,7 +16,6 @@ from ...vm.ops import Cast, View
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from .arithmetic import aligned
-from .byte_operands import widens
 from .codebook import encode_whole_codebook
 from .context import Context
 from .convert import in_order
@@ -31,26 +30,26 @@ from .whole import as_float, encode_integer, integer_to_integer
 def lower_cast(c: Context, result: Value, op: Cast) -> None:
     source, target = op.x.type.dtype, op.to
     tile = c.tile(op.x)
-    if tile.scaled is not None and target.name == "f32" and tile.layout == result.type.layout:
-        c.tiles[result] = Tile(result.type, tile.scaled.values(c.b), scaled=tile.scaled)
-        return
-    told = _origin(c, tile, result) if _widened(source, target) else None
     if isinstance(tile.form, Packed) and tile.layout == result.type.layout:
         if _widens(source, target):
             # Stay packed: the fields of all elements of a word move together.
             words = repacked(c.b, tile.form, target.bits)
-            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, target.bits)), told)
+            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, target.bits)))
             return
         if _byte_table(source, target, op):
             bytes_ = repacked(c.b, tile.form, 8)
             codes = cast_table(source, target, op.rounding, op.overflow)
             words = Later(len(bytes_), lambda i: c.b.lookup_bytes(codes, bytes_[i]))
-            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, 8)), told)
+            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, 8)))
             return
     if isinstance(tile.form, Packed) and target.name == "bf16" and _in_bytes(c, tile, result):
         form = tile.form
         pairs = Later(-(-tile.registers // 2), lambda i: half_pair(c.b, source, form.words, form.positions, 2 * i))
         c.tiles[result] = Tile(result.type, Packed(pairs, dense(tile.registers, 16)))
+        return
+    if _in_pairs(c, tile, op) and tile.layout == result.type.layout:
+        assert isinstance(tile.form, Packed)
+        c.tiles[result] = Tile(result.type, Packed(_pairs(c.b, tile.form, op), dense(tile.registers, 16)))
         return
     narrow = isinstance(tile.form, Packed) and source.bits <= 8 and not isinstance(source, Bool)
     if narrow and target.name == "f32":
@@ -76,9 +75,29 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
     c.tiles[result] = Tile(result.type, separate(out, target) if _coded(target) else out, origin)
 
 
-def _widened(source: DType, target: DType) -> bool:
-    """Whether products of bytes may take the source's codes."""
-    return isinstance(source, Int) and isinstance(target, Int) and widens(source, target)
+def _in_pairs(c: Context, tile: Tile, op: Cast) -> bool:
+    """Whether two codes at once are looked up in a table of halves."""
+    return (
+        isinstance(op.x.type.dtype, Codebook) and isinstance(tile.form, Packed) and c.target.warp is not None
+        and op.to.name in ("f16", "bf16") and op.rounding != "stochastic" and tile.type.dtype.bits <= _PAIRED
+        and tile.registers % 2 == 0
+    )  # fmt: skip
+
+
+_PAIRED = 4  # bits of codes whose pairs number 256
+
+
+def _pairs(b: Builder, form: Packed, op: Cast) -> Sequence[Reg]:
+    """The values of neighbouring registers as halves of a word."""
+    source = op.x.type.dtype
+    codes = cast_table(source, op.to, op.rounding, op.overflow)[: 1 << source.bits]
+    table = tuple(low | high << 16 for high in codes for low in codes)
+
+    def make(word: int) -> Reg:
+        field = [int(p) for register in (2 * word, 2 * word + 1) for p in form.positions[register]]
+        return b.lookup(table, extract(b, form.words, field, loose=True))
+
+    return Later(len(form.positions) // 2, make)
 
 
 def _in_bytes(c: Context, tile: Tile, result: Value) -> bool:
@@ -195,9 +214,10 @@ def _number(b: Builder, source: DType, x: Reg) -> Reg:
 
 def _widens(source: DType, target: DType) -> bool:
     """Whether every code of the source, zero-extended, is the target's code of the same number."""
-    if not isinstance(source, Int) or not isinstance(target, Int) or target.bits not in (8, 16):
-        return False
-    return source == target or (not source.signed and source.bits + target.signed <= target.bits)
+    return (
+        isinstance(source, Int) and isinstance(target, Int) and not source.signed
+        and target.bits in (8, 16) and source.bits + target.signed <= target.bits
+    )  # fmt: skip
 
 
 def cast(

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...vm.dtypes import DType, Float, Int
+from ...vm.dtypes import Codebook, DType, Float, Int
 from ...vm.layout.packing import Packing, default_planes
 from ..lane.build import Builder
 from ..lane.ir import Reg
@@ -36,6 +36,7 @@ _MAGIC_VALUE = {"f16": 0, "bf16": 128}
 _FRACTION = {"f16": 10, "bf16": 7}
 _BIAS = {"f16": 15, "bf16": 127}
 _REACH = 100  # biases up to which no power of two leaves the numbers of an f32
+_PAIRED = 4  # bits of codes of which pairs that lie together are looked up
 _TURNS = 3
 _BOTH = 0x10001
 _HALF, _BYTE = 16, 8
@@ -124,6 +125,8 @@ def storage_of(target: Target, source: DType, to: DType, rows: int) -> Packing:
         if way is not None:
             by = to.name if way in (_placed, _scaled) else "f16"
             places = ((_float_places(source, by),),)
+    elif isinstance(source, Codebook) and bits <= _PAIRED:
+        return Packing.dense(bits)
     if places is None:
         return Packing(bits, _HALF, default_planes(bits))
     return Packing(bits, _HALF, (), 0, arranged(places))
