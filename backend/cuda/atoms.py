@@ -11,6 +11,7 @@ NumPy), what it costs, and how PTX writes it.  Words hold two 16-bit floats or f
     pack_f16x2(low, high), pack_bf16x2                          two f32, each to nearest even
     cvt_f16x2_e4m3x2(x), cvt_f16x2_e5m2x2                       the low two bytes of x as two f16
     cvt_f16x2_e4m3x2_high(x), cvt_f16x2_e5m2x2_high             the high two
+    f16tof32_high(x)             the high f16 of x as f32
     and_xor(x, mask, y)          x & mask ^ y
     prmt(x, y, selector)         bytes by number, chosen at run time; bit 3 of a nibble gives copies of the sign
     dp4a_us, _ls, _ss, _uu(acc, a, b)                           as on a CPU

@@ -88,6 +88,11 @@ def _fp8_row(kind: str, high: bool) -> Row:
     return Row(name, ("fp8",), ("i32",), ("i32",), _from_fp8(kind, high), 1, text)
 
 
+def _high_half(word: NDArray[np.int32]) -> Lanes:
+    """The f32 of the upper of two f16."""
+    return singles_of(halves_of(word)[1], "f16")
+
+
 # Bits
 
 
@@ -131,10 +136,13 @@ def _dot_row(name: str, a: str, b: str) -> Row:
     return Row(name, (), ("i32",) * 3, ("i32",), _dot(a == "s32", b == "s32"), 1, text)
 
 
+_WIDEN_HIGH = "{.reg .b16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, h;}"
+
 ROWS: tuple[Row, ...] = (
     *_pair_rows("f16", ()),
     *_pair_rows("bf16", ("bf16x2",)),
     *(_fp8_row(kind, high) for kind in ("e4m3", "e5m2") for high in (False, True)),
+    Row("f16tof32_high", (), ("i32",), ("f32",), _high_half, 1, _WIDEN_HIGH),
     Row("and_xor", (), ("i32",) * 3, ("i32",), _and_xor, 1, "lop3.b32 %0, %1, %2, %3, 0x6A;"),
     Row("prmt", (), ("i32",) * 3, ("i32",), _permute, 1, "prmt.b32 %0, %1, %2, %3;"),
     _dot_row("dp4a_us", "u32", "s32"),

@@ -63,6 +63,10 @@ class Parts:
     bias: tuple[float, ...]
 
 
+_Shift = tuple[int, int]
+"""A word's number, and how far left it is shifted."""
+
+
 @dataclass(frozen=True)
 class _Codes:
     """Codes in a lane's words, and which of them share an operand's word: [row][word][half], of registers."""
@@ -78,7 +82,7 @@ class _Codes:
             for half, r in enumerate(registers) for bit, to in zip(bits, places, strict=True)
         ]  # fmt: skip
 
-    def shifts(self, row: int, bits: range, places: Sequence[int]) -> tuple[int, frozenset[tuple[int, int]]]:
+    def shifts(self, row: int, bits: range, places: Sequence[int]) -> tuple[int, frozenset[_Shift]]:
         """How many pieces of words bring these bits of a row's codes to their places, and which shifts of words."""
         pieces = [key for word in self.rows[row] for key in grouped(self.moves(word, bits, places))]
         return len(pieces), frozenset(key for key in pieces if key[1])
@@ -140,9 +144,10 @@ def _integers(codes: _Codes, source: Int, to: str) -> Parts:
     room = _ROOM[to]
     groups = [range(source.bits)] if source.bits <= room else [range(room), range(room, source.bits)]
     parts = []
+    shifts = frozenset[_Shift]()
     for bits in groups:
         flip = sign >> bits[0] if bits[-1] == source.bits - 1 else 0
-        places = _places(codes, bits, to)
+        places, shifts = _places(codes, bits, to, shifts)
         exponents = tuple(bits[0] - _UNIT[to] - p for p in places)
         parts.append(Part(_taker(codes, bits, places, flip, _MAGIC[to]), exponents))
     added = _MAGIC_VALUE[to]
@@ -150,8 +155,12 @@ def _integers(codes: _Codes, source: Int, to: str) -> Parts:
     return Parts(tuple(parts), tuple(sign + sum(added * 2.0 ** p.exponent[row] for p in parts) for row in rows))
 
 
-def _places(codes: _Codes, bits: range, to: str) -> tuple[int, ...]:
+def _places(
+    codes: _Codes, bits: range, to: str, before: frozenset[_Shift]
+) -> tuple[tuple[int, ...], frozenset[_Shift]]:
     """Where in a half the bits of each row are put: where that takes the least, since rows share shifts.
+
+    `before`: shifts that there are already; with these, all there are is the second result.
 
     A single bit may also be the lowest of the exponent: 128 and 256 are as far apart as 0 and 128.
     """
@@ -162,9 +171,9 @@ def _places(codes: _Codes, bits: range, to: str) -> tuple[int, ...]:
     for turn in range(_TURNS):
         for row in rows:
             others = rows if turn else range(row)
-            shared = frozenset[tuple[int, int]]().union(*(ways[o][chosen[o]][1] for o in others if o != row))
+            shared = before.union(*(ways[o][chosen[o]][1] for o in others if o != row))
             chosen[row] = min(range(last + 1), key=lambda p: ways[row][p][0] + len(ways[row][p][1] - shared))
-    return tuple(chosen)
+    return tuple(chosen), before.union(*(ways[row][chosen[row]][1] for row in rows))
 
 
 def _taker(
@@ -315,7 +324,7 @@ def _by_f16(way: _Way) -> _Way:
 
         def word(registers: Sequence[int]) -> Reg:
             pair = f16(registers)
-            low, high = (b.apply("bits", b.apply("f16tof32", x)) for x in (pair, b.apply("lshr", pair, b.i32(_HALF))))
+            low, high = (b.apply("bits", x) for x in (b.apply("f16tof32", pair), b.atom("f16tof32_high", "f32", pair)))
             return b.pick_bytes(low, high, (2, 3, 6, 7))
 
         return word, exponent
