@@ -5,6 +5,9 @@ byte's end is the code times 2^p there, and products with it are exact: p is put
 that most codes need.  The field with the sign of a signed code goes to the top of a signed byte, which is what a byte's
 sign is.
 
+As fp8, too, fields are put where they already are numbers: those of a float, or an integer as a number of the least
+exponents, which are equally far apart.
+
 Sums of bytes that are below 2^22 begin with the word of the f32 number 1.5 * 2^23: then the sum's word is that of an
 f32 number too, the sum plus 1.5 * 2^23, and is never converted.
 """
@@ -15,14 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
-from ...vm.dtypes import Int
+from ...vm.dtypes import DType, Float, Int
 from ..lane.build import Builder
 from ..lane.ir import Reg
+from ..target import Target
 from .fragments import Part, Parts
 from .swar import grouped, move
 from .tile import Later, Packed, Scaled
 
-__all__ = ["Sums", "as_bytes", "sums_of", "widens"]
+__all__ = ["Sums", "as_bytes", "as_fp8", "fits_fp8", "sums_of", "widens"]
 
 _BYTE = 8
 _MAGIC, _MAGIC_VALUE = 0x4B400000, 1.5 * 2.0**23
@@ -77,15 +81,22 @@ def _cuts(form: Packed, bits: int) -> Iterator[tuple[range, ...]]:
 
 
 def _way(form: Packed, groups: tuple[range, ...], source: Int, to: Int, rows: Rows) -> _Way:
-    shifts: set[tuple[int, int]] = set()
-    places, cost = [], 0
+    room = []
     for bits in groups:
         top = source.signed and bits[-1] == source.bits - 1
         last = _BYTE - len(bits) - (1 if to.signed and not top else 0)
+        room.append(range(last if top else 0, last + 1))
+    return _placed(form, groups, room, rows)
+
+
+def _placed(form: Packed, groups: tuple[range, ...], room: Sequence[range], rows: Rows) -> _Way:
+    """The places, in `room` for each part, to which the fewest instructions bring the bits, row by row."""
+    shifts: set[tuple[int, int]] = set()
+    places, cost = [], 0
+    for bits, able in zip(groups, room, strict=True):
         chosen = []
         for row in rows:
-            keys = {p: [k for word in row for k in grouped(_moves(form, word, bits, p))]
-                    for p in ([last] if top else range(last + 1))}  # fmt: skip
+            keys = {p: [k for word in row for k in grouped(_moves(form, word, bits, p))] for p in able}
             here = {p: len(found) + len({k for k in found if k[1]} - shifts) for p, found in keys.items()}
             place = min(here, key=lambda p: (here[p], p))
             shifts |= {k for k in keys[place] if k[1]}
@@ -106,6 +117,41 @@ def _moves(form: Packed, registers: Sequence[int], bits: range, place: int) -> l
 
 def _taker(b: Builder, form: Packed, bits: range, places: Sequence[int]) -> Callable[[int, Sequence[int]], Reg]:
     return lambda row, registers: move(b, form.words, _moves(form, registers, bits, places[row]))
+
+
+def fits_fp8(source: DType, to: Float) -> bool:
+    """Whether the fields of a code, put at some of an fp8's, are its value times a power of two.
+
+    Unsigned integers of one bit more than the fraction are: with the lowest exponent or the next, numbers are equally
+    far apart.
+    """
+    if isinstance(source, Int):
+        return not source.signed and source.bits <= to.mantissa + 1
+    if not isinstance(source, Float) or source.mantissa > to.mantissa or not (source.subnormal and source.zero):
+        return False
+    return source.exponent < to.exponent and source.specials == "finite"
+
+
+def as_fp8(b: Builder, target: Target, source: DType, to: DType, form: Packed, rows: Rows) -> Parts | None:
+    """How codes of `source` are numbers of `to`, an fp8; None where they are not, but bytes of it lie there already."""
+    if not isinstance(to, Float) or not fits_fp8(source, to):
+        return None
+    if isinstance(source, Int):
+        last = to.mantissa + 1 - source.bits
+        way = _placed(form, (range(source.bits),), [range(last + 1)], rows)
+        unit = 1 - to.bias - to.mantissa
+        power = tuple(-p - unit for p in way.places[0])
+        return Parts((Part(_taker(b, form, range(source.bits), way.places[0]), power),), (0.0,) * len(rows))
+    assert isinstance(source, Float)
+    low, magnitude = to.mantissa - source.mantissa, source.exponent + source.mantissa
+    places = [*range(low, low + magnitude), *([_BYTE - 1] if source.signed else [])]
+
+    def word(row: int, registers: Sequence[int]) -> Reg:
+        fields = [zip(form.positions[r], places, strict=True) for r in registers]
+        moves = [(int(p), _BYTE * slot + place) for slot, field in enumerate(fields) for p, place in field]
+        return move(b, form.words, moves)
+
+    return Parts((Part(word, (to.bias - source.bias,) * len(rows)),), (0.0,) * len(rows))
 
 
 # Sums

@@ -13,7 +13,7 @@ from ...vm.ir import Value
 from ...vm.layout.spread import same_lanes
 from ...vm.ops import Dot
 from ..lane.ir import Reg, Type
-from .byte_operands import as_bytes, sums_of
+from .byte_operands import as_bytes, as_fp8, sums_of
 from .context import Context
 from .fragments import Part, Parts, parts_of
 from .matrix_layouts import matrix_layouts, terms_of
@@ -23,6 +23,7 @@ from .tile import Packed, Scaled, Tile, coordinates
 __all__ = ["lower_matrix"]
 
 _ONES = {"f16": 0x3C003C00, "bf16": 0x3F803F80}
+_FP8 = {"f8e4m3fn": "e4m3", "f8e5m2": "e5m2"}
 _PACK = {"f16": "pack_f16x2", "bf16": "pack_bf16x2"}
 
 
@@ -56,7 +57,8 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     if isinstance(op.a.type.dtype, Int):
         _integers(c, result, product, a, sums)
         return True
-    parts = None if a.origin is None else parts_of(c.b, c.target, *_told(a), at.a)
+    way = as_fp8 if op.a.type.dtype.bits == 8 else parts_of
+    parts = None if a.origin is None else way(c.b, c.target, *_told(a), at.a)
     if parts is None:
         plain = _Words(c, a, at.a)
         product.add(lambda row, word: plain(row, word), sums)
@@ -98,7 +100,7 @@ def _name(op: Dot) -> str:
     a, b = op.a.type.dtype, op.b.type.dtype
     if isinstance(a, Int) and isinstance(b, Int):
         return {(1, 1): "mma_s8", (0, 0): "mma_u8", (0, 1): "mma_us8", (1, 0): "mma_su8"}[a.signed, b.signed]
-    return f"mma_{a.name}"
+    return f"mma_{_FP8.get(a.name, a.name)}"
 
 
 def _places(c: Context, a: Tile, b: Tile, acc: Tile, word: int) -> _Places:

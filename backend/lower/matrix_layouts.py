@@ -18,7 +18,7 @@ __all__ = ["COLUMNS", "ROWS", "Operands", "matrix_layouts", "terms_of"]
 
 ROWS, COLUMNS = 16, 8
 _TERM_LANES, _ROW_LANES, WARP = 4, 8, 32
-_FEATURES = {"f16": "mma_f16", "bf16": "mma_bf16"}
+_FEATURES = {"f16": "mma_f16", "bf16": "mma_bf16", "f8e4m3fn": "fp8", "f8e5m2": "fp8"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Operands:
 def terms_of(target: Target, a: DType, b: DType) -> int:
     """How many terms an instruction of the target's warps takes of such operands; 0 if there is none."""
     if isinstance(a, Float) and a == b and _FEATURES.get(a.name) in target.features:
-        return 16
+        return 256 // a.bits
     if isinstance(a, Int) and isinstance(b, Int) and a.bits == b.bits == 8 and "mma_s8" in target.features:
         return 32
     return 0

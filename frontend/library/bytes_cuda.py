@@ -28,6 +28,7 @@ _STEPS = (4, 3, 2, 1)  # of such terms in a storage tile: as many columns of x s
 _CODES = 128  # of each lane in a storage tile, where groups allow: planes of one bit are 16 bytes then
 _MOST_COLUMNS = 16  # of each lane in a storage tile
 _WARPS = 4  # of a block
+_PLACED = 4  # bits of an unsigned integer that lies where it is a number of fp8
 
 
 def byte_storage(element: DType, steps: int, columns: int) -> Tiled:
@@ -83,6 +84,9 @@ def _exact(q: QTensor, kind: Bytes) -> tuple[DType, int, float, np.ndarray[tuple
     """The element type to pack, what its bytes are above the values, in which unit, and the codes."""
     element, codes = q.format.element, q.codes
     if kind == "f8e4m3fn":
+        if isinstance(element, Int) and element.signed and element.bits <= _PLACED:
+            sign = 1 << (element.bits - 1)
+            return Int(element.bits, signed=False), sign, 1.0, codes ^ np.uint8(sign)
         return _exact_fp8(element), 0, 1.0, codes
     if isinstance(element, Int) and element.signed and element.bits == 8:
         return element, 0, 1.0, codes

@@ -13,21 +13,22 @@ from ..layout.spread import contract, distribute
 from .elementwise import wrap
 
 F32, I32 = dtype("f32"), dtype("i32")
+FLOATS = ("f8e4m3fn", "f8e5m2", "f16", "bf16", "f32")
 
 
 def accumulator(a: DType, b: DType) -> DType | None:
     """The dtype that a product of these sums in; None if there is no such product."""
     if isinstance(a, Int) and isinstance(b, Int):
         return I32 if a.bits == b.bits == 8 else None
-    return F32 if a == b and a.name in ("f16", "bf16", "f32") else None
+    return F32 if a == b and a.name in FLOATS else None
 
 
 @dataclass(frozen=True)
 class Dot(Op):
-    """`acc[m, n] + Σ_k a[m, k] · b[k, n]`: f16, bf16 or f32 into f32; 8-bit integers of either sign into i32.
+    """`acc[m, n] + Σ_k a[m, k] · b[k, n]`: two of f8e4m3fn, f8e5m2, f16, bf16 or f32 into f32; bytes into i32.
 
-    Float products are exact in f32 or fused; their sum is taken in f32 in an order that is not specified, and the
-    specification sums in float64 and rounds once.  Integer sums wrap.
+    Bytes are 8-bit integers, each of either sign; their sums wrap.  Float products are exact in f32 or fused; their sum
+    is taken in f32 in an order that is not specified, and the specification sums in float64 and rounds once.
     """
 
     a: Value
