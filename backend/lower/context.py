@@ -9,7 +9,6 @@ from math import prod
 from ...vm.dtypes import Bool, DType
 from ...vm.expr import Expr, Var, can_prove, le, substitute, variables
 from ...vm.ir import Array, Memory, Program, Shared, Value
-from ...vm.layout.swizzle import BANK_BYTES, BANKS
 from ...vm.ops import Load
 from ..lane.build import Builder
 from ..lane.ir import Reg
@@ -116,12 +115,11 @@ class Context:
     def allocated(self, memory: Shared) -> tuple[int, ...]:
         """The shape that is allocated for a shared tile: its own, but on GPUs rows of neighbours begin in other banks.
 
-        Rows that are multiples of all banks (128 bytes) would otherwise all begin in one; 16 bytes more keep accesses
-        of 16 bytes apart, down a column as along a row.
+        Eight rows that an odd number of 16 bytes lies between take all banks when 16 bytes of each are accessed.
         """
         *rows, last = memory.shape
         width = storage_bits(memory.dtype, memory) // 8
-        if self.target.warp and rows and last * width % (BANKS * BANK_BYTES) == 0:
+        if self.target.warp and rows and last * width % 32 == 0 and last * width >= 64:
             last += 16 // width
         return (*rows, last)
 

@@ -43,8 +43,10 @@ def run(
     y = np.full((m, n), np.nan, np.float32)
     codes = x if product == "f16" else x.view(np.uint16)
     kernel = cuda_kernel(p, s, product, bw.dtype("f32"), True, where)
-    bw.simulate(kernel, codes, *_sums(p, product, codes, s, where), p.weights, p.scales, p.zeros, bias,
-                *_workspace(p, s, m), y)  # fmt: skip
+    facts = bw.simulate(kernel, codes, *_sums(p, product, codes, s, where), p.weights, p.scales, p.zeros, bias,
+                        *_workspace(p, s, m), y)  # fmt: skip
+    streams = ("read matrix", "copy", "read.32x")  # of the main loop
+    assert not [site for site in facts.sites if site.extra and any(s in site.statement for s in streams)]
     exact = q.dequantize().astype(np.float64).T
     wanted = x.astype(np.float64) @ exact + bias
     size = np.abs(x.astype(np.float64)) @ _largest(q) + np.abs(bias)
