@@ -16,6 +16,7 @@ from ...vm.ops import Cast, View
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from .arithmetic import aligned
+from .byte_operands import fits_fp8, widens
 from .codebook import encode_whole_codebook
 from .context import Context
 from .convert import in_order
@@ -30,17 +31,21 @@ from .whole import as_float, encode_integer, integer_to_integer
 def lower_cast(c: Context, result: Value, op: Cast) -> None:
     source, target = op.x.type.dtype, op.to
     tile = c.tile(op.x)
+    if tile.scaled is not None and target.name == "f32" and tile.layout == result.type.layout:
+        c.tiles[result] = Tile(result.type, tile.scaled.values(c.b), scaled=tile.scaled)
+        return
+    told = _origin(c, tile, result) if _widened(source, target) else None
     if isinstance(tile.form, Packed) and tile.layout == result.type.layout:
         if _widens(source, target):
             # Stay packed: the fields of all elements of a word move together.
             words = repacked(c.b, tile.form, target.bits)
-            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, target.bits)))
+            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, target.bits)), told)
             return
         if _byte_table(source, target, op):
             bytes_ = repacked(c.b, tile.form, 8)
             codes = cast_table(source, target, op.rounding, op.overflow)
             words = Later(len(bytes_), lambda i: c.b.lookup_bytes(codes, bytes_[i]))
-            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, 8)))
+            c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, 8)), told)
             return
     if isinstance(tile.form, Packed) and target.name == "bf16" and _in_bytes(c, tile, result):
         form = tile.form
@@ -73,6 +78,13 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
     out = Later(len(values), lambda r: cast(c.b, source, target, values[r], rounding, overflow, random[r]))
     origin = _origin(c, tile, result) if target.name == "f32" and source.bits <= 16 else None
     c.tiles[result] = Tile(result.type, separate(out, target) if _coded(target) else out, origin)
+
+
+def _widened(source: DType, target: DType) -> bool:
+    """Whether products of bytes may take the source's codes."""
+    if isinstance(target, Float):
+        return target.bits == 8 and fits_fp8(source, target)
+    return isinstance(source, Int) and isinstance(target, Int) and widens(source, target)
 
 
 def _in_pairs(c: Context, tile: Tile, op: Cast) -> bool:
@@ -214,10 +226,9 @@ def _number(b: Builder, source: DType, x: Reg) -> Reg:
 
 def _widens(source: DType, target: DType) -> bool:
     """Whether every code of the source, zero-extended, is the target's code of the same number."""
-    return (
-        isinstance(source, Int) and isinstance(target, Int) and not source.signed
-        and target.bits in (8, 16) and source.bits + target.signed <= target.bits
-    )  # fmt: skip
+    if not isinstance(source, Int) or not isinstance(target, Int) or target.bits not in (8, 16):
+        return False
+    return source == target or (not source.signed and source.bits + target.signed <= target.bits)
 
 
 def cast(
