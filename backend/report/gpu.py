@@ -31,7 +31,8 @@ def gpu_report(compiled: Compiled, cubin: bytes) -> dict[str, int | float]:
     issue_slots_per_weight  of the main loop, below
 
     The last two are there for kernels that read a packed array.  The main loop is the one that multiplies most, or
-    loads most from global memory where none multiplies matrices, without the loops within it.  For one iteration:
+    loads most from global memory where none multiplies matrices, without the loops within it.  Where all matrices are
+    multiplied outside of loops (one with few iterations is written out), there is none.  For one iteration:
 
     main.weights            weights that the block decodes
     main.multiply_adds      products that the block adds up, padding included
@@ -62,10 +63,9 @@ def gpu_report(compiled: Compiled, cubin: bytes) -> dict[str, int | float]:
     weights = sum(w.weights for w in works)
     if weights:
         figures["bytes_per_weight"] = sum(w.weight_bits for w in works) / 8 / weights
-    found = loops(basic_blocks(instructions))
-    if not found:
+    main = max(loops(basic_blocks(instructions)), key=_importance, default=None)
+    if main is None or (_tensor(instructions) and not _tensor(main.instructions)):
         return figures
-    main = max(found, key=_importance)
     loop = _figures(main, max(works, key=lambda w: (w.products, w.weights)), lanes)
     if "issue_slots_per_weight" in loop:
         figures["issue_slots_per_weight"] = loop["issue_slots_per_weight"]
@@ -73,8 +73,12 @@ def gpu_report(compiled: Compiled, cubin: bytes) -> dict[str, int | float]:
 
 
 def _importance(loop: SassLoop) -> tuple[float, int, int]:
-    tensor = sum(products(i) for i in loop.instructions if gpu_kind(i) == "tensor")
-    return tensor, sum(global_load_bits(i) for i in loop.instructions), len(loop.instructions)
+    return _tensor(loop.instructions), sum(global_load_bits(i) for i in loop.instructions), len(loop.instructions)
+
+
+def _tensor(instructions: tuple[SassInstruction, ...]) -> float:
+    """Products that matrix instructions add up."""
+    return sum(products(i) for i in instructions if gpu_kind(i) == "tensor")
 
 
 def _count(instructions: tuple[SassInstruction, ...], name: str) -> int:
@@ -84,7 +88,8 @@ def _count(instructions: tuple[SassInstruction, ...], name: str) -> int:
 def _figures(loop: SassLoop, work: Work, lanes: int) -> dict[str, int | float]:
     own = loop.instructions
     multiplied = round(lanes * sum(products(i) for i in own))
-    loaded = lanes * sum(global_load_bits(i) for i in own) / 8
+    copied = [i for i in own if i.name == "LDGSTS"]  # weights, where there is a ring; and then nothing but tiles
+    loaded = lanes * sum(global_load_bits(i) for i in copied or own) / 8
     weights = work.weights * _copies(multiplied, loaded, work)
     kinds = Counter(gpu_kind(i) for i in own)
     widths = Counter(filter(None, (global_load_bits(i) for i in own)))
