@@ -18,7 +18,7 @@ from bitwright.tests.backend.lower.three_ways import Case, agree, lowered
 from bitwright.tests.samples import array, of
 
 INTEGERS = (("i8", "i8"), ("i8", "u8"), ("u8", "i8"), ("u8", "u8"))
-FLOATS = (("f32", "f32"), ("f16", "f16"), ("bf16", "bf16"))
+FLOATS = (("f32", "f32"), ("f16", "f16"), ("bf16", "bf16"), ("f8e4m3fn", "f8e4m3fn"), ("f8e5m2", "f8e5m2"))
 TARGETS = ("cpu", "cpu:x86-64-v3", "cpu:baseline")
 
 
