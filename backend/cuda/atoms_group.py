@@ -1,7 +1,9 @@
 """Rows of what four warps do together: wgmma, products of a's registers with a matrix in shared memory.
 
     wgmma_f16_n64(a0, a1, a2, a3, descriptor, c...)   c + a[64, 16] b[16, 64], which is under way when it ends
+    wgmma_f16_n64_new(a0, a1, a2, a3, descriptor)    the same without c
     wgmma_wait_n64(c...)                              the sums, when all products that were started have come
+    wgmma_turn()                                     the words of a are free of all products before the last turn
     fence_async()                                     before the barrier after which products read what was written
 
 Nothing but a further product takes the results of a product before they were waited for.  `b` lies in shared memory as
@@ -68,7 +70,8 @@ def _addresses(descriptor: int, n: int) -> NDArray[np.int64]:
     return Swizzle(bits, 4, 3).apply(groups + rows % _ROWS * swizzle + piece * 16)
 
 
-def _product(kind: str, n: int) -> SharedMeaning:
+def _product(kind: str, n: int, new: bool) -> SharedMeaning:
+    """`new`: there are no sums that it adds to."""
     shape = group_matrix(n)
 
     def run(read: SharedReader, *operands: Lanes) -> tuple[Lanes, ...]:
@@ -80,28 +83,31 @@ def _product(kind: str, n: int) -> SharedMeaning:
                 raise ValueError("lanes have different descriptors")
             given = read(_addresses(int(descriptor[0]), n).reshape(-1), 16).view(np.uint16).reshape(n, _DEPTH)
             found.append(a[group] @ singles_of(given, kind).astype(np.float64).T)
-        c = gathered(shape.c, operands[5:], np.float32, GROUP).astype(np.float64)
-        return spread(shape.c, rounded_sums(np.stack(found) + c))
+        total = np.stack(found)
+        if not new:
+            total += gathered(shape.c, operands[5:], np.float32, GROUP)
+        return spread(shape.c, rounded_sums(total))
 
-    return SharedMeaning(run, "start")
+    return SharedMeaning(run, "start", takes=not new)
 
 
 def _numbered(first: int, count: int) -> str:
     return "{" + ", ".join(f"%{first + k}" for k in range(count)) + "}"
 
 
-def _product_row(kind: str, n: int) -> Row:
+def _product_row(kind: str, n: int, new: bool) -> Row:
     sums = n // 2
     text = (
-        "{.reg .pred p; setp.ne.b32 p, 1, 0; wgmma.fence.sync.aligned; "
+        f"{{.reg .pred p; setp.ne.b32 p, {0 if new else 1}, 0; wgmma.fence.sync.aligned; "
         f"wgmma.mma_async.sync.aligned.m64n{n}k16.f32.{kind}.{kind} "
         f"{_numbered(0, sums)}, {_numbered(sums, 4)}, %{sums + 4}, p, 1, 1, 0;}}"
     )
     totals = (_F32,) * sums
-    meaning = _product(kind, n)
-    words: tuple[Type, ...] = ("i32",) * 4
-    name = f"wgmma_{kind}_n{n}"
-    return Row(name, ("wgmma",), (*words, "i64", *totals), totals, meaning, 2, text, group_matrix(n), in_place=True)
+    meaning = _product(kind, n, new)
+    own: tuple[Type, ...] = ("i32", "i32", "i32", "i32", "i64")
+    name = f"wgmma_{kind}_n{n}{'_new' if new else ''}"
+    taken = () if new else totals
+    return Row(name, ("wgmma",), (*own, *taken), totals, meaning, 2, text, group_matrix(n), in_place=not new)
 
 
 def _wait_row(n: int) -> Row:
@@ -111,10 +117,17 @@ def _wait_row(n: int) -> Row:
     return Row(f"wgmma_wait_n{n}", ("wgmma",), sums, sums, meaning, 2, text, in_place=True)
 
 
+def _turn() -> tuple[Lanes, ...]:
+    """Lanes' registers are values: which of them are free again means nothing to them."""
+    return ()
+
+
+_TURN = "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 1;"
 _FENCE = SharedMeaning(lambda read: (), "fence")
 
 ROWS: tuple[Row, ...] = (
-    *(_product_row(kind, n) for kind in ("f16", "bf16") for n in WIDTHS),
+    *(_product_row(kind, n, new) for kind in ("f16", "bf16") for n in WIDTHS for new in (False, True)),
     *(_wait_row(n) for n in WIDTHS),
+    Row("wgmma_turn", ("wgmma",), (), (), _turn, 2, _TURN),
     Row("fence_async", ("wgmma",), (), (), _FENCE, 1, "fence.proxy.async.shared::cta;"),
 )

@@ -25,7 +25,9 @@ class SharedMeaning:
           has.  What it reads must stay as it is until then, and be written before a "fence" of all lanes and a barrier
           "wait": as long as its operands, which it gives back, are not there
           "fence": what lanes wrote before may be read so, after a barrier
+    takes whether its last operands become its results
     """
 
     run: Callable[..., tuple[Lanes, ...]]
     role: Literal["start", "wait", "fence"]
+    takes: bool = True

@@ -338,8 +338,9 @@ class _Machine:
         """Products that read shared memory while lanes go on; their sums are `coming` until they are waited for."""
         if meaning.role == "fence":
             self.spaces.fence()
-        sums = op.operands[len(op.operands) - len(let.results) :]
-        for operand in op.operands[: len(op.operands) - len(sums)]:
+        own = len(op.operands) - (len(let.results) if meaning.takes else 0)
+        sums = op.operands[own:]
+        for operand in op.operands[:own]:
             self.get(operand)
         held = [np.broadcast_to(self.registers[o], (self.lanes,)) for o in op.operands]
         self.coming.difference_update(sums)

@@ -72,6 +72,7 @@ class Context:
     waits: frozenset[int] = frozenset()  # the `id` of each statement that the block's warps meet before
     staged: dict[Load, Staged] = field(default_factory=dict)  # loads whose words were copied before
     copied: dict[Load, Shared] = field(default_factory=dict)  # loads of tiles that were copied to shared ones before
+    grouped: dict[Value, Shared] = field(default_factory=dict)  # values that nobody reads but products of four warps
     moved: dict[Shared, Reg] = field(default_factory=dict)  # how far on in shared memory a tile is now, in bytes
     depths: dict[Value, int] = field(default_factory=dict)  # operations in a row that may not be computed yet
 
@@ -106,10 +107,10 @@ class Context:
         start = self.b.shared(self.shared[memory])
         return self.b.apply("add", start, self.b.apply("zext", self.moved[memory])) if memory in self.moved else start
 
-    def reserve(self, size: int) -> int:
-        """The first byte of so much shared memory, which is nobody else's."""
-        first = self.shared_bytes
-        self.shared_bytes += -(-size // 64) * 64
+    def reserve(self, size: int, align: int = 64) -> int:
+        """The first byte of so much shared memory, which is nobody else's, at a multiple of `align` (one of 64)."""
+        first = -(-self.shared_bytes // align) * align
+        self.shared_bytes = first + -(-size // 64) * 64
         return first
 
     def allocated(self, memory: Shared) -> tuple[int, ...]:

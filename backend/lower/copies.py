@@ -10,6 +10,7 @@ from ..lane import ir as lane
 from ..lane.ir import Reg
 from .access import Window, element_bits, owners
 from .context import Context
+from .group_tile import GroupTile, GroupWindow
 from .tile import coordinates
 
 __all__ = ["Copy", "copy_of"]
@@ -22,7 +23,7 @@ class Copy:
     """A tile in pieces of `size` bytes, one after the other for each lane."""
 
     source: Window
-    target: Window
+    target: Window | GroupWindow
     size: int
 
     def start(self, c: Context, only: Reg | None = None) -> None:
@@ -37,8 +38,11 @@ class Copy:
             c.b.effect(lane.CopyAsync(base, offset, to, at, self.size, mask))
 
 
-def copy_of(c: Context, op: CopyAsync) -> Copy | None:
-    """The copy in pieces as wide as both sides allow, with work for every lane; None where there are none."""
+def copy_of(c: Context, op: CopyAsync, group: GroupTile | None = None) -> Copy | None:
+    """The copy in pieces as wide as both sides allow, with work for every lane; None where there are none.
+
+    `group`: how the target lies, if it is for products of four warps; the whole of it is copied then.
+    """
     bits = element_bits(op.source)
     if bits < 8 or bits != element_bits(op.target):
         return None
@@ -51,5 +55,5 @@ def copy_of(c: Context, op: CopyAsync) -> Copy | None:
         if not (source.is_run(run) and to.is_run(run)) or any(to.open) or not owners(coords).all():
             continue
         if all(w.alignment(r, bits) % size == 0 for w in (source, to) for r in range(0, coords.shape[1], run)):
-            return Copy(source, to, size)
+            return Copy(source, to if group is None else GroupWindow(c, group, coords), size)
     return None

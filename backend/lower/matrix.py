@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...vm.dtypes import DType, Int
 from ...vm.ir import Value
@@ -16,7 +17,9 @@ from ..lane.ir import Reg, Type
 from .byte_operands import as_bytes, as_fp8, sums_of
 from .context import Context
 from .fragments import Part, Parts, parts_of
-from .matrix_layouts import matrix_layouts, terms_of
+from .group_product import GroupProduct, steps_of
+from .group_tile import GroupTile
+from .matrix_layouts import COLUMNS, matrix_layouts, terms_of
 from .swar import repack
 from .tile import Packed, Scaled, Tile, coordinates
 
@@ -24,6 +27,7 @@ __all__ = ["lower_matrix"]
 
 _ONES = {"f16": 0x3C003C00, "bf16": 0x3F803F80}
 _FP8 = {"f8e4m3fn": "e4m3", "f8e5m2": "e5m2"}
+_MANY = 64  # columns from which on a word's arithmetic costs less than products of its parts
 _PACK = {"f16": "pack_f16x2", "bf16": "pack_bf16x2"}
 
 
@@ -52,18 +56,19 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     assert result.type.layout == acc.layout
     at = _places(c, a, b, acc, terms // 8)
     kind: Type = "i32" if isinstance(op.a.type.dtype, Int) else "f32"
-    product = _Product(c, _name(op), kind, at, _Words(c, b, at.b))
+    alone = _Product(c, _name(op), kind, at, _Words(c, b, at.b))
     sums = list(acc.values(c.b))
     if isinstance(op.a.type.dtype, Int):
-        _integers(c, result, product, a, sums)
+        _integers(c, result, alone, a, sums)
         return True
+    product = _group(c, op, at) or alone
     way = as_fp8 if op.a.type.dtype.bits == 8 else parts_of
     parts = None if a.origin is None else way(c.b, c.target, *_told(a), at.a)
     if parts is None:
         plain = _Words(c, a, at.a)
         product.add(lambda row, word: plain(row, word), sums)
     else:
-        scaled = _coded(c, product, op.a.type.dtype, parts, sums)
+        scaled = _coded(c, product, at, op.a.type.dtype, parts, sums)
         if scaled is not None:
             c.tiles[result] = Tile(result.type, scaled.values(c.b), scaled=scaled)
             return True
@@ -89,6 +94,16 @@ def _integers(c: Context, result: Value, product: _Product, a: Tile, sums: list[
         c.define(result, tuple(sums))
         return
     c.tiles[result] = Tile(result.type, found.values, scaled=found.scaled)
+
+
+def _group(c: Context, op: Dot, at: _Places) -> GroupProduct | None:
+    """The product by four warps together, if b lies in memory for that."""
+    layout = op.a.type.layout
+    if op.b not in c.grouped or layout is None:
+        return None
+    steps = steps_of(layout, c.lanes)
+    assert steps is not None
+    return GroupProduct(c, op.a.type.dtype.name, GroupTile(c.grouped[op.b]), steps, at.sums)
 
 
 def _told(a: Tile) -> tuple[DType, DType, Packed]:
@@ -185,21 +200,25 @@ class _Product:
         return sums
 
 
-def _coded(c: Context, product: _Product, to: DType, parts: Parts, sums: list[Reg]) -> Scaled | None:
+def _coded(
+    c: Context, product: _Product | GroupProduct, at: _Places, to: DType, parts: Parts, sums: list[Reg]
+) -> Scaled | None:
     """Adds the product to `sums`, where a's numbers are known up to a factor and a difference for each row.
 
     If the sums were 0, what they are is also given as numbers of which the factor is not taken out yet.
     """
     b = c.b
+    if to.name in _ONES and COLUMNS * len(at.sums[0]) >= _MANY:
+        parts = _finished(c, parts, to)
     first, *more = parts.parts
-    found = [product.fresh(_of(part, product.at)) for part in parts.parts]
+    found = [product.fresh(_of(part, at)) for part in parts.parts]
     total: list[Reg] = []
     if any(parts.bias):
         ones = b.i32(_ONES[to.name])
         total = product.fresh(lambda row, word: ones)
     zero = all((known := b.known(r)) is not None and not known.any() for r in sums)
     numbers, factors = list(sums), [1.0] * len(sums)
-    for row, pairs in enumerate(product.at.sums):
+    for row, pairs in enumerate(at.sums):
         factor = 2.0 ** first.exponent[row]
         for register in (r for pair in pairs for r in pair):
             number = found[0][register]
@@ -213,6 +232,31 @@ def _coded(c: Context, product: _Product, to: DType, parts: Parts, sums: list[Re
     for register, number in enumerate(numbers):
         sums[register] = b.apply("fma", number, b.f32(factors[register]), sums[register])
     return None
+
+
+def _finished(c: Context, parts: Parts, to: DType) -> Parts:
+    """The same as one part, to which nothing is added: words are brought there by arithmetic of pairs of halves."""
+    first, *more = parts.parts
+    unit = 2.0 ** np.array(first.exponent)
+    off = _exact(to, (0.0 - np.array(parts.bias)) / unit)
+    factors = [_exact(to, 2.0 ** np.array(part.exponent) / unit) for part in more]
+    if not more and not off.any():
+        return parts
+
+    def word(row: int, registers: Sequence[int]) -> Reg:
+        found = c.b.i32(int(off[row]))
+        for part, factor in zip(more, factors, strict=True):
+            found = c.b.atom(f"fma_{to.name}x2", "i32", part.word(row, registers), c.b.i32(int(factor[row])), found)
+        return c.b.atom(f"add_{to.name}x2", "i32", first.word(row, registers), found)
+
+    return Parts((Part(word, first.exponent),), (0.0,) * len(unit))
+
+
+def _exact(to: DType, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Words of twice the same number, for each; what it takes to put codes right are numbers of the type."""
+    codes = to.encode(numbers).astype(np.int64)
+    assert (to.decode(codes) == numbers).all()
+    return codes * 0x10001
 
 
 def _of(part: Part, at: _Places) -> Callable[[int, int], Reg]:

@@ -45,6 +45,9 @@ def lower_load(c: Context, result: Value, op: Load) -> None:
     if bits < 8:
         c.tiles[result] = _load_narrow(c, window, kind, bits, other)
         return
+    if result in c.grouped:
+        c.tiles[result] = Tile(kind, Later(kind.layout.size("reg"), unread))
+        return
     if op in c.copied:
         window = _staged(c, window, c.copied[op])
     if c.target.warp and isinstance(window.memory, Shared):
@@ -56,6 +59,11 @@ def lower_load(c: Context, result: Value, op: Load) -> None:
             return
     fields, each = read_fields(window, bits, other)
     c.tiles[result] = from_fields(c, kind, fields, each, bits)
+
+
+def unread(register: int) -> Reg:
+    """Of a tile that stays in memory."""
+    raise AssertionError(f"register {register} is read of what only products of four warps read")
 
 
 def _staged(c: Context, window: Window, copy: Shared) -> Window:

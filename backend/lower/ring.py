@@ -21,6 +21,8 @@ from ..lane.ir import Barrier, Commit, CopyAsync, Reg, WaitCopies
 from .access import element_bits
 from .context import Context, Staged
 from .copies import Copy, copy_of
+from .group_product import only_products
+from .group_tile import GROUP_ALIGN, GroupTile
 from .prefetch import bound
 from .stored import places, shared_piece
 
@@ -42,16 +44,25 @@ class _Own:
 
 @dataclass(frozen=True)
 class _Common:
-    """A load of a row-major array: the tile that it is copied to is at byte `first` of a place."""
+    """A load of a row-major array: the tile that it is copied to is at byte `first` of a place.
+
+    `seen`: what the loop sees of it, if all of that are products of four warps, which find it in memory.
+    """
 
     op: Load
     tile: Shared
     first: int
+    seen: tuple[Value, ...] = ()
+
+    def size(self, c: Context) -> int:
+        """In bytes."""
+        return GroupTile(self.tile).size if self.seen else prod(c.allocated(self.tile)) * element_bits(self.tile) // 8
 
     def copy(self, c: Context, at: tuple[Expr, ...]) -> Copy | None:
         assert isinstance(self.op.source, Array)
         zeros = tuple(const(0) for _ in at)
-        return copy_of(c, tile_ops.CopyAsync(self.op.source, at, self.tile, zeros, self.op.shape))
+        group = GroupTile(self.tile) if self.seen else None
+        return copy_of(c, tile_ops.CopyAsync(self.op.source, at, self.tile, zeros, self.op.shape), group)
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,8 @@ class Ring:
             c.variables[loop.var] = var
             if self.common:  # all lanes have read what is to be overwritten, and see what has arrived
                 b.effect(WaitCopies(loop.stages - 2))
+                if any(common.seen for common in self.common):
+                    b.issue("fence_async", "i32", 0)
                 b.effect(Barrier())
             self._fill(c, loop.var + (loop.stages - 1) * loop.step, last)
             b.effect(Commit())
@@ -104,6 +117,7 @@ class Ring:
                 c.staged[own.op] = Staged(self.base, place, own.first, own.vector)
             for common in self.common:
                 c.copied[common.op] = common.tile
+                c.grouped.update(dict.fromkeys(common.seen, common.tile))
                 c.moved[common.tile] = place
             after = once(var, rest)
             step = b.apply("add", place, b.i32(self.size))
@@ -157,23 +171,26 @@ def ring_of(c: Context, loop: For) -> Ring | None:
         return None
     own: list[_Own] = []
     common: list[_Common] = []
-    size = 0
+    size, align = 0, _ALIGN
     for op, result in _loads(loop):
         array, layout = op.source, result.type.layout
         assert isinstance(array, Array)
         assert layout is not None
         if array.storage is None:
             tile = Shared(f"{array.name}_staged", array.dtype, op.shape)
-            found = _Common(op, tile, size)
+            seen = only_products(c.target, c.lanes, loop, result)
+            align = max(align, GROUP_ALIGN if seen else 0)
+            found = _Common(op, tile, -(-size // align) * align, seen)
             if found.copy(c, op.at) is not None:
                 common.append(found)
-                size += -(-prod(c.allocated(tile)) * element_bits(tile) // 8 // _ALIGN) * _ALIGN
+                size = found.first + -(-found.size(c) // _ALIGN) * _ALIGN
         elif 4 * array.storage.vector in _COPIES:
             own.append(_Own(op, layout, size, array.storage.vector))
             size += layout.size("reg") // array.storage.regs * array.storage.words_per_lane * 4 * c.lanes
     if not own and not common:
         return None
-    base = c.reserve(size * loop.stages)
+    size = -(-size // align) * align
+    base = c.reserve(size * loop.stages, align)
     c.shared.update((found.tile, base + found.first) for found in common)
     return Ring(loop, tuple(own), tuple(common), base, size)
 
