@@ -150,7 +150,7 @@ class _Torch:
         return _order(int(self._torch.cuda.current_stream(self._device).cuda_stream))
 
     def _type(self, kind: str) -> object:
-        names = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "u8": "uint8", "i32": "int32"}
+        names = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "u8": "uint8", "i8": "int8", "i32": "int32"}
         found: object = getattr(self._torch, names[kind])
         return found
 
@@ -201,7 +201,7 @@ class _Cupy:
         return _order(int(self._cupy.cuda.get_current_stream().ptr))
 
     def _type(self, kind: str) -> object:
-        names = {"f16": "float16", "bf16": "uint16", "f32": "float32", "u8": "uint8", "i32": "int32"}
+        names = {"f16": "float16", "bf16": "uint16", "f32": "float32", "u8": "uint8", "i8": "int8", "i32": "int32"}
         if kind == "bf16":  # as codes, unless the dtype is there
             try:
                 return importlib.import_module("ml_dtypes").bfloat16

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .gpu_arrays import GpuLibrary, GpuRows
 from .library.prepared import LinearError
 
-__all__ = ["GpuCall", "Place", "Scratch", "State", "Sums", "launch"]
+__all__ = ["GpuCall", "Made", "Place", "Scratch", "State", "Sums", "launch"]
 
 MOST_STATES = 64
 """Kept with a call: for as many streams and recorded graphs."""
@@ -37,6 +37,14 @@ class Sums:
     kernel: Callable[..., object]
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Arrays, of element types and shapes, that a kernel (x, arrays) makes of x before the launch."""
+
+    kernel: Callable[..., object]
+    arrays: tuple[tuple[str, tuple[int, ...]], ...]
+
+
 @dataclass(frozen=True)
 class State:
     """Words that are 0 before a launch and after it: launches that come one after another share them."""
@@ -44,8 +52,10 @@ class State:
     shape: tuple[int, ...]
 
 
-Place: TypeAlias = Literal["x", "y", "bias"] | NDArray[np.generic] | Scratch | Sums | State
-"""What stands for an argument: a part of the call, an array of the weights, or memory that the kernel works in."""
+Place: TypeAlias = Literal["x", "y", "bias"] | NDArray[np.generic] | Scratch | Sums | Made | State
+"""What stands for an argument: a part of the call, an array of the weights, or memory that the kernel works in.
+
+What is made of x stands for as many as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +104,10 @@ def launch(call: GpuCall, rows: GpuRows, bias: object, n: int, kind: str) -> obj
             case Sums(groups, kernel):
                 arguments.append(rows.library.empty((rows.count, groups), "f32"))
                 kernel(rows.rows, arguments[-1])
+            case Made(kernel, arrays):
+                made = [rows.library.empty(shape, type) for type, shape in arrays]
+                kernel(rows.rows, *made)
+                arguments += made
             case State(shape):
                 arguments.append(call.state(rows, shape))
             case "bias":

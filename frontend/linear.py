@@ -29,8 +29,9 @@ NO_BIAS = np.zeros(0, np.float32)
 
 
 def linear(
-    x: Array, q: QTensor, bias: object = None, activations: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
-) -> Array:
+    x: Array, q: QTensor, bias: object = None,
+    activations: Literal["auto", "f32", "bf16", "f16", "int8", "f8e4m3fn"] = "auto",
+) -> Array:  # fmt: skip
     """y[M, N] = x[M, K] @ q[N, K].T + bias[N]; `x` may have any leading sizes, and y then has them too.
 
     `x` is a NumPy array or a torch CPU tensor of f32, f16, bf16 or f64, and y is of the same kind and dtype.  The work
@@ -49,17 +50,22 @@ def linear(
 
     x may also be a torch CUDA tensor or a CuPy array, of f32, f16 or bf16: y is then computed on that GPU, on the
     caller's stream, and may be recorded into a CUDA graph (call once before).  Products are of 16-bit floats, exact,
-    with sums in f32; x of 16 bits is taken as it is, f32 as three numbers of bf16 ("auto", "f32") or rounded.
+    with sums in f32; x of 16 bits is taken as it is, f32 as three numbers of bf16 ("auto", "f32") or rounded.  "int8"
+    rounds as on a CPU, for groups of multiples of 32.  There is one more mode there: "f8e4m3fn" makes the largest |x|
+    of such a part 448 and rounds to f8e4m3fn, so that each x is off by |x| / 16 or 2^-19 of that largest; for element
+    types whose values are f8e4m3fn.
 
     Raises LinearError when shapes, dtypes or the mode do not fit.
     """
     if not isinstance(q, QTensor):
         raise LinearError(f"the weight is a {type(q).__name__}: give a QTensor, as quantize(w, 'u4') makes it")
-    mode: Activations = "f32" if activations == "auto" else activations
-    if mode not in MODES:
+    if activations not in (*MODES, "auto", "f8e4m3fn"):
         raise LinearError(f'activations={activations!r}: choose "auto", "f32", "bf16", "f16" or "int8"')
     if on_gpu(x):
         return cast(Array, linear_gpu(x, q, bias, activations))
+    if activations == "f8e4m3fn":
+        raise LinearError('activations="f8e4m3fn" is for GPUs: on a CPU choose "auto", "f32", "bf16", "f16" or "int8"')
+    mode: Activations = "f32" if activations == "auto" else activations
     rows, back = as_rows(x, q.shape[1])
     offsets = None if bias is None else as_floats(bias, "bias")
     if offsets is not None and offsets.shape != q.shape[:1]:

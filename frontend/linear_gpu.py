@@ -1,10 +1,10 @@
-"""`linear` on a GPU: x @ w.T + bias on the caller's stream, by products of 16-bit floats with sums in f32."""
+"""`linear` on a GPU: x @ w.T + bias on the caller's stream, by products of 16-bit floats or of bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -14,15 +14,19 @@ from ..vm.dtypes import DType, dtype
 from .gpu_arrays import GpuRows, gpu_rows
 from .gpu_call import GpuCall, Place, Scratch, State, Sums, bias_of, launch
 from .kernel import Kernel
+from .library.bytes_cuda import Bytes
 from .library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda, sums_kernel, width
-from .library.prepared import Activations, LinearError, Prepared
+from .library.prepared import Activations, Prepared
 from .library.prepared_cuda import prepare_cuda
+from .linear_gpu_bytes import byte_call, linear_bytes_kernel
 from .quantize import quantize
 from .tensor import QTensor
 
 __all__ = ["gpu_call", "linear_gpu", "linear_gpu_kernel"]
 
 Product = Literal["f16", "bf16"]
+
+BYTES: tuple[Bytes, ...] = get_args(Bytes)
 
 PARTS = 3
 """Numbers of bf16, of 8 bits each, that make up one of f32."""
@@ -37,6 +41,9 @@ def linear_gpu(x: object, q: QTensor, bias: object, activations: str, where: Tar
     n, kind, machine = q.shape[0], rows.kind, find_target("cuda") if where is None else where
     if not rows.count:
         return rows.shaped(rows.library.empty((0, n), kind), n)
+    if activations in BYTES:
+        rounded = byte_call(q, activations, kind, kind, rows.count, bias is not None, machine)
+        return rows.shaped(launch(rounded, rows, bias, n, kind), n)
     if kind == "f32" and activations in ("auto", "f32"):
         return rows.shaped(_in_parts(rows, q, bias, machine), n)
     product = product_of(kind, activations)
@@ -48,8 +55,6 @@ def linear_gpu(x: object, q: QTensor, bias: object, activations: str, where: Tar
 
 def product_of(kind: str, activations: str) -> Product:
     """The type that x is multiplied in: its own if that has 16 bits, unless another is asked for."""
-    if activations == "int8":
-        raise LinearError('activations="int8" is for CPUs: on a GPU choose "auto", "f16" or "bf16"')
     wanted = kind if activations in ("auto", "f32") else activations
     return "bf16" if wanted == "bf16" else "f16"
 
@@ -103,6 +108,8 @@ def linear_gpu_kernel(
     n: int, k: int,
 ) -> Kernel:  # fmt: skip
     """The kernel that `linear` runs on this GPU for m rows of x of the type that `activations` names."""
+    if activations in BYTES:
+        return linear_bytes_kernel(element, group, m, cast(Bytes, activations), machine, zero_point, n, k)
     parts = activations == "f32"
     product: Product = "bf16" if parts else product_of(activations, activations)
     weights = np.random.default_rng(0).standard_normal((min(n, SAMPLE), k), np.float32)

@@ -19,7 +19,7 @@ from bitwright.frontend.library.prepared import LinearError
 from bitwright.vm.dtypes import dtype
 
 MACHINE = target("cuda:sm_80")
-TYPES = {"f16": np.float16, "bf16": np.uint16, "f32": np.float32, "i32": np.int32}
+TYPES = {"f16": np.float16, "bf16": np.uint16, "f32": np.float32, "i32": np.int32, "i8": np.int8, "u8": np.uint8}
 
 Array = NDArray[np.generic]
 
@@ -32,7 +32,7 @@ class Numpy:
         self.stream = 7
 
     def empty(self, shape: tuple[int, ...], kind: str) -> object:
-        return np.full(shape, 0xFFFF if kind == "bf16" else np.nan, TYPES[kind])
+        return np.full(shape, {"bf16": 0xFFFF, "i8": 99, "u8": 0x7F}.get(kind, np.nan), TYPES[kind])
 
     def zeros(self, shape: tuple[int, ...], kind: str) -> object:
         return np.zeros(shape, TYPES[kind])
@@ -136,6 +136,27 @@ def test_weights_are_copied_once_and_states_are_those_of_a_stream(monkeypatch: p
     assert all(not np.asarray(state).any() for state in call.states.values())
 
 
+@pytest.mark.parametrize(
+    ("activations", "kind", "m"), [("int8", "f16", 1), ("int8", "f32", 9), ("f8e4m3fn", "bf16", 2)]
+)
+def test_activations_of_bytes(monkeypatch: pytest.MonkeyPatch, activations: str, kind: str, m: int) -> None:
+    """What x is rounded to differs from x by no more than is promised."""
+    simulated(monkeypatch)
+    rng = np.random.default_rng(3)
+    q = bw.quantize(rng.standard_normal((40, 200), np.float32), "u4", group=64)
+    rows = rows_of(rng.standard_normal((m, 200), np.float32), kind, Numpy())
+    offsets = rng.standard_normal(40).astype(np.float32)
+    monkeypatch.setattr(linear_gpu, "gpu_rows", lambda x, k: rows)
+    y = linear_gpu.linear_gpu(None, q, offsets, activations, target("cuda:sm_90a"))
+    x = values(rows.rows, kind)
+    weights = q.dequantize(np.float64).T
+    parts = np.pad(np.abs(x), ((0, 0), (0, 56))).reshape(m, 4, 64)
+    peak = parts.max(axis=2).repeat(64, axis=1)[:, :200]
+    off = 1.0001 * peak / 254 if activations == "int8" else 1.0001 * np.maximum(np.abs(x) / 16, peak * 2.0**-19)
+    allowed = off @ np.abs(weights) + bound(x, q, kind) + 4e-3
+    assert (np.abs(values(y, kind) - x @ weights - offsets) <= allowed).all()
+
+
 def test_no_rows_launch_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     q = bw.quantize(np.ones((16, 64), np.float32), "u4", group=32)
     rows = replace(rows_of(np.ones((1, 64), np.float32), "f16", Numpy()), leading=(0,))
@@ -147,8 +168,10 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     q = bw.quantize(np.ones((16, 64), np.float32), "u4", group=32)
     rows = rows_of(np.ones((1, 64), np.float32), "f16", Numpy())
     monkeypatch.setattr(linear_gpu, "gpu_rows", lambda x, k: rows)
-    with pytest.raises(LinearError, match="is for CPUs: on a GPU choose"):
-        linear_gpu.linear_gpu(None, q, None, "int8", MACHINE)
+    with pytest.raises(LinearError, match="groups of 16 weights do not divide into 32s"):
+        linear_gpu.linear_gpu(None, bw.quantize(np.ones((16, 64), np.float32), "u4", group=16), None, "int8", MACHINE)
+    with pytest.raises(LinearError, match='f8e4m3fn" is for GPUs'):
+        bw.linear(np.ones((1, 64), np.float32), q, activations="f8e4m3fn")
     with pytest.raises(LinearError, match=r"bias has shape \[15\], but the weight has N = 16 rows"):
         linear_gpu.linear_gpu(None, q, np.zeros(15), "auto", MACHINE)
 
@@ -182,7 +205,7 @@ def test_numbers_of_f32_are_three_of_bf16() -> None:
 
 
 @pytest.mark.parametrize("m", [1, 16, 200])
-@pytest.mark.parametrize("activations", ["f16", "bf16", "f32"])
+@pytest.mark.parametrize("activations", ["f16", "bf16", "f32", "int8"])
 def test_kernels_can_be_looked_at_without_a_gpu(m: int, activations: str) -> None:
     kernel = bw.linear_kernel("u4", group=128, m=m, activations=activations, target="cuda:sm_90a", k=1024)  # type: ignore[arg-type]  # a mode
     assert kernel.target.name == "cuda:sm_90a"

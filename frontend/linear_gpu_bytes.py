@@ -1,0 +1,63 @@
+"""`linear` on a GPU by products of bytes: x is rounded to bytes there, and then multiplied."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+
+import numpy as np
+
+from ..backend.target import Target
+from ..vm.dtypes import DType, dtype
+from .gpu_call import GpuCall, Made, Place, Scratch, State
+from .kernel import Kernel
+from .library.bytes_cuda import Bytes, prepare_bytes
+from .library.plan_bytes import ByteSchedule, bytes_kernel, plan_bytes, quantize_kernel
+from .library.plan_cuda import width
+from .library.prepared import Prepared
+from .quantize import quantize
+from .tensor import QTensor
+
+__all__ = ["byte_call", "linear_bytes_kernel"]
+
+NO_BIAS = np.zeros(0, np.float32)
+SAMPLE = 512  # columns: with so many, blocks are as wide as with more
+
+
+def byte_call(q: QTensor, kind: Bytes, source: str, out: str, m: int, bias: bool, machine: Target) -> GpuCall:
+    """How products of m rows of x, of the type `source`, are done: found once, and kept with the tensor."""
+    p = prepare_bytes(q, kind)
+    key = ("gpu", source, out, m, bias, machine)
+    found = p.routes.get(key)
+    if isinstance(found, GpuCall):
+        return found
+    schedule = plan_bytes(p, m, machine)
+    kernel = bytes_kernel(p, schedule, kind, dtype(out), bias, machine)
+    copies: dict[Hashable, object] = {}
+    kept = q._prepared.setdefault("gpu copies", copies)
+    assert isinstance(kept, dict)
+    makes = quantize_kernel(p, source, kind, machine)
+    result = p.routes[key] = GpuCall(kernel, _places(p, schedule, kind, m, bias, makes), kept)
+    return result
+
+
+def _places(p: Prepared, s: ByteSchedule, kind: Bytes, m: int, bias: bool, makes: Kernel) -> tuple[Place, ...]:
+    """The arguments of `linear_bytes` in `library/bytes_cuda.bw`."""
+    shape = p.shape
+    side = ("f32", (m, shape.depth // shape.part))
+    made = Made(makes, (("i8" if kind == "int8" else "u8", (m, shape.depth)), side, side))
+    shared = s.splits > 1
+    part = Scratch((s.splits, m, shape.n) if shared else (0, 0, shape.n))
+    state = State((2, shape.columns // width(p), -(-m // s.rows) if shared else 0))
+    return (made, p.weights, p.scales, p.zeros, "bias" if bias else NO_BIAS, part, state, "y")
+
+
+def linear_bytes_kernel(
+    element: str | DType, group: int, m: int, kind: Bytes, machine: Target, zero_point: bool | None, n: int, k: int
+) -> Kernel:
+    """The kernel that `linear` runs on this GPU for m rows of x as bytes, to f16."""
+    weights = np.random.default_rng(0).standard_normal((min(n, SAMPLE), k), np.float32)
+    p = prepare_bytes(quantize(weights, element, group=group, zero_point=zero_point), kind)
+    wide = width(p)
+    p = replace(p, shape=replace(p.shape, n=n, columns=-(-n // wide) * wide))
+    return bytes_kernel(p, plan_bytes(p, m, machine), kind, dtype("f16"), False, machine)
