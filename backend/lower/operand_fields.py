@@ -1,14 +1,17 @@
 """Storage for codes that become 16-bit operands: each bit lies where few instructions bring it to its place in a half.
 
-A half of an operand's word takes a code's bits at certain places (`operands.py` in the table of ways).  What stands at
-its place in storage costs one masked read; what is some way off costs a shift too, which others share that are as far
-off.  So whole codes are put where their bits need no shift, then where several need the same, and the bits of the rest
-go into what is left, in as few pieces as a search with some luck finds.
+A half of an operand's word takes a code's bits at certain places (`fragments.py`).  What stands at its place in storage
+costs one masked read; what is some way off costs a shift too, which others share that are as far off.  So whole codes
+are put where their bits need no shift, then where several need the same, and the bits of the rest go into what is left,
+in as few pieces as a search with some luck finds.
 
-Instructions per weight that are found so (a masked piece or a shift is one, for two weights), for 4 rows of a lane:
+Instructions per weight that bring operands to their places then, counted in machine code with 4 rows of a lane (a
+masked piece, a shift or a permute is one, for two weights):
 
-    f16    u1 .56   u2 .56   u3 .72   u4 .62   u5 .91   u6 .94   u7 1.03   f4e2m1 1.31   f6e3m2 1.44   f8e5m2 .75
-    bf16   u1 .62   u2 .69   u3 .81   u4 .88   u5 1.0   u6 1.06  u7 1.16, and for floats one multiplication more
+    f16    u1 .65   u2 .59   u3 .81   u4 .65   u5 .93   u6 1.03   u7 1.12   u8 .53
+           f3e1m1 1.21   f4e2m1 1.15   f5e2m2 1.24   f6e3m2 1.21   f8e4m3fn .50 (conversions)   f8e5m2 .53
+    bf16   u2 .57   u3 .84   u4 .90   u5 1.06   u6 1.09   u7 1.18   u8 1.28, in two parts
+           f3e1m1 1.93   f4e2m1 1.90   f5e2m2 1.93   f6e3m2 1.84 (with the multiplication)   f8e4m3fn, f8e5m2 2.03
 """
 
 from __future__ import annotations
