@@ -24,6 +24,7 @@ SAID = {
     "04_jit": ("softmax of 7 rows of 500", "rms_norm in float16", "T=512: the same"),
     "05_look_inside": ("w: u5[4096, 4096]", "lane", "instructions_per_weight"),
     "07_interpreter_and_simulator": ("two blocks clash", "out of bounds", "put barrier() between them", "8128.0"),
+    "08_gpu_without_a_gpu": ("issue slots per weight", "976 sectors of memory, 976 needed", "448 conflicts", "a race"),
 }
 
 
