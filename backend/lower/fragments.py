@@ -37,6 +37,7 @@ _FRACTION = {"f16": 10, "bf16": 7}
 _BIAS = {"f16": 15, "bf16": 127}
 _REACH = 100  # biases up to which no power of two leaves the numbers of an f32
 _PAIRED = 4  # bits of codes of which pairs that lie together are looked up
+_DIRECT = 6  # instructions for a word, more than which no way by way of f16 takes
 _TURNS = 3
 _BOTH = 0x10001
 _HALF, _BYTE = 16, 8
@@ -297,6 +298,10 @@ def _with_nan(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
 
 
 def _scaled(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
+    """Codes that are stored for f16 may be f16 numbers first."""
+    first = codes.rows[0][0]
+    if _count(codes.moves(first, range(source.bits), _float_places(source, to))) > _DIRECT and _fits(source, "f16"):
+        return _by_f16(_placed)(codes, source, to)
     b, put = codes.b, _put(codes, source, to)
     factor = (2 * _BIAS[to] - source.bias) << _FRACTION[to]
     return lambda registers: b.atom(f"mul_{to}x2", "i32", put(registers), b.i32(factor * _BOTH)), 0

@@ -24,6 +24,7 @@ NAMED = {
     "mma_u8": "IMMA.16832.U8.U8", "mma_us8": "IMMA.16832.U8.S8", "mma_su8": "IMMA.16832.S8.U8",
     "dp4a_us": "IDP.4A.U8.S8", "dp4a_ss": "IDP.4A.S8.S8", "dp4a_uu": "IDP.4A.U8.U8",
     "cvt_f16x2_e4m3x2": "F2FP.F16.E4M3.UNPACK_B", "cvt_f16x2_e5m2x2": "F2FP.F16.E5M2.UNPACK_B",
+    "cvt_f16x2_e4m3x2_high": "F2FP.F16.E4M3.UNPACK_B", "cvt_f16x2_e5m2x2_high": "F2FP.F16.E5M2.UNPACK_B",
 }  # fmt: skip
 
 

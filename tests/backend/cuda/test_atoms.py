@@ -206,10 +206,23 @@ def test_two_f32_become_a_word(name: str) -> None:
 @pytest.mark.parametrize(("name", "kind"), [("e4m3", ml_dtypes.float8_e4m3fn), ("e5m2", ml_dtypes.float8_e5m2)])
 def test_fp8_becomes_f16(name: str, kind: type[np.generic]) -> None:
     low, high = (x.reshape(-1).astype(np.uint32) for x in np.meshgrid(np.arange(256), np.arange(0, 256, 5)))
-    word = (low | high << np.uint32(8) | np.uint32(0xABCD0000)).view(np.int32)
-    found = np.asarray(alone(f"cvt_f16x2_{name}x2")(word)).view(np.float16).reshape(-1, 2)
-    for column, codes in ((0, low), (1, high)):
-        np.testing.assert_array_equal(found[:, column], codes.astype(np.uint8).view(kind).astype(np.float16))
+    pair = low | high << np.uint32(8)
+    for word, half in ((pair | np.uint32(0xABCD0000), ""), (pair << np.uint32(16) | np.uint32(0xABCD), "_high")):
+        found = np.asarray(alone(f"cvt_f16x2_{name}x2{half}")(word.view(np.int32))).view(np.float16).reshape(-1, 2)
+        for column, codes in ((0, low), (1, high)):
+            np.testing.assert_array_equal(found[:, column], codes.astype(np.uint8).view(kind).astype(np.float16))
+
+
+def test_upper_halves_widen() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint32)
+    found = np.asarray(alone("f16tof32_high")((halves << np.uint32(16) | np.uint32(0x3C01)).view(np.int32)))
+    np.testing.assert_array_equal(found, halves.astype(np.uint16).view(np.float16).astype(np.float32))
+
+
+def test_masked_bits_turn_others() -> None:
+    x, mask, y = (np.array(words(500, seed), np.int64).astype(np.int32) for seed in (5, 6, 7))
+    found = np.asarray(alone("and_xor")(x, mask, y))
+    assert found.tolist() == [(int(a) & int(m)) ^ int(c) for a, m, c in zip(x, mask, y, strict=True)]
 
 
 def alone(name: str) -> Meaning:
