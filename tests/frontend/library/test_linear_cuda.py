@@ -105,6 +105,18 @@ def test_every_width_with_many_rows(bits: int, product: str) -> None:
     assert run(element, product, m=35, n=40, k=256, zero=zero).form == "prefill"
 
 
+@pytest.mark.parametrize(
+    ("element", "product", "k", "target"),
+    [
+        ("u3", "f16", 128, HOPPER), ("u4", "bf16", 250, HOPPER), ("i8", "bf16", 120, HOPPER), ("u8", "f16", 65, HOPPER),
+        ("i8", "bf16", 128, "cuda:sm_80"),
+    ],
+)  # fmt: skip
+def test_blocks_of_four_warps(element: str, product: str, k: int, target: str) -> None:
+    """Which multiply together where the GPU can, and x can be copied as it lies; elsewhere each by itself."""
+    run(element, product, m=40, n=100, k=k, zero=element[0] == "u", target=target)
+
+
 @pytest.mark.parametrize("element", ["f6e3m2", "f4e2m1", "f5e2m2", "f3e1m1", "f8e4m3fn", "f8e5m2", "nf4", "iq4nl"])
 def test_floats_and_codebooks(element: str) -> None:
     run(element, "f16", m=9, n=40, k=256)
