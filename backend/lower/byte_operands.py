@@ -19,20 +19,23 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from ...vm.dtypes import DType, Float, Int
+from ...vm.layout.packing import Packing, default_planes
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from ..target import Target
 from .fragments import Part, Parts
+from .operand_fields import arranged
 from .swar import grouped, move
 from .tile import Later, Packed, Scaled
 
-__all__ = ["Sums", "as_bytes", "as_fp8", "fits_fp8", "sums_of", "widens"]
+__all__ = ["Sums", "as_bytes", "as_fp8", "byte_packing", "fits_fp8", "sums_of", "widens"]
 
 _BYTE = 8
 _MAGIC, _MAGIC_VALUE = 0x4B400000, 1.5 * 2.0**23
 _LARGEST = 255 * 128  # what one product of bytes may be
 _NUMBERS = 1 << 22  # sums below it are the fraction of the number they begin with
 _WORDS = 1 << 31
+_PLANES = 3  # of a code, at most, that are looked at by themselves
 _CHAIN = 3  # instructions that a product of its own is worth, for each operand word: itself, and what its sums take
 
 Rows = Sequence[Sequence[Sequence[int]]]
@@ -58,6 +61,22 @@ def as_bytes(b: Builder, source: Int, to: Int, form: Packed, rows: Rows) -> Part
     return Parts(parts, (0.0,) * len(rows))
 
 
+def byte_packing(source: DType, to: DType, rows: int) -> Packing:
+    """How a lane's codes are best packed for `as_bytes` and `as_fp8`, whose operands are of the type `to`.
+
+    Registers 4 i to 4 i + 3 share an operand's word, and word i belongs to row i % rows.
+    """
+    bits, room = source.bits, _BYTE
+    if isinstance(to, Float) and bits < _BYTE and fits_fp8(source, to):
+        if isinstance(source, Float):
+            return Packing(bits, _BYTE, (), 0, arranged(((_fields(source, to),),), _BYTE))
+        room = to.mantissa + 1
+    elif not isinstance(source, Int) or source.signed or _BYTE % bits == 0:
+        return Packing(bits, _BYTE, default_planes(bits))
+    places = tuple(tuple(range(p, p + bits)) for p in range(room - bits + 1))
+    return Packing(bits, _BYTE, (), 0, arranged((places,) * rows, _BYTE))
+
+
 @dataclass(frozen=True)
 class _Way:
     """groups: the bits of a code that are a part; places: of each part in a byte, for each row."""
@@ -74,6 +93,8 @@ def _cuts(form: Packed, bits: int) -> Iterator[tuple[range, ...]]:
         if any(int(row[bit]) != int(row[bit - 1]) + 1 for row in form.positions):
             cuts.append(bit)
     yield (range(bits),)
+    if len(cuts) > _PLANES:  # bits lie anywhere, where they serve all of a code
+        return
     for chosen in product((False, True), repeat=len(cuts) - 1):
         if any(chosen):
             edges = [0, *(cut for cut, yes in zip(cuts[1:], chosen, strict=True) if yes), bits]
@@ -143,8 +164,7 @@ def as_fp8(b: Builder, target: Target, source: DType, to: DType, form: Packed, r
         power = tuple(-p - unit for p in way.places[0])
         return Parts((Part(_taker(b, form, range(source.bits), way.places[0]), power),), (0.0,) * len(rows))
     assert isinstance(source, Float)
-    low, magnitude = to.mantissa - source.mantissa, source.exponent + source.mantissa
-    places = [*range(low, low + magnitude), *([_BYTE - 1] if source.signed else [])]
+    places = _fields(source, to)
 
     def word(row: int, registers: Sequence[int]) -> Reg:
         fields = [zip(form.positions[r], places, strict=True) for r in registers]
@@ -152,6 +172,12 @@ def as_fp8(b: Builder, target: Target, source: DType, to: DType, form: Packed, r
         return move(b, form.words, moves)
 
     return Parts((Part(word, (to.bias - source.bias,) * len(rows)),), (0.0,) * len(rows))
+
+
+def _fields(source: Float, to: Float) -> tuple[int, ...]:
+    """The places of a code's bits in the fields of an fp8."""
+    low, magnitude = to.mantissa - source.mantissa, source.exponent + source.mantissa
+    return (*range(low, low + magnitude), *([_BYTE - 1] if source.signed else []))
 
 
 # Sums

@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 
 from ...backend.buffers import aligned_copy
+from ...backend.lower.byte_operands import byte_packing
 from ...vm.dtypes import DType, Int, dtype
 from ...vm.layout.relation import Digit, Layout
-from ...vm.layout.storage import Packing, Tiled, default_planes
+from ...vm.layout.storage import Tiled
 from ..tensor import QTensor
 from .exact import as_integers
 from .prepared import LinearError, Prepared, Shape, by_tile, scales_of, zeros_of
@@ -31,8 +32,8 @@ _WARPS = 4  # of a block
 _PLACED = 4  # bits of an unsigned integer that lies where it is a number of fp8
 
 
-def byte_storage(element: DType, steps: int, columns: int) -> Tiled:
-    """Storage tiles of 32 `steps` of K by 8 `columns`.
+def byte_storage(element: DType, to: DType, steps: int, columns: int) -> Tiled:
+    """Storage tiles of 32 `steps` of K by 8 `columns`, for products of bytes of the type `to`.
 
     Fields of one byte are different columns, whose sums are scaled apart; whole bytes are as the product has them.
     """
@@ -43,10 +44,10 @@ def byte_storage(element: DType, steps: int, columns: int) -> Tiled:
         make(4, {"reg": 1, "d0": 1}), make(first, {"reg": 4, "d1": 1}), make(2, {"reg": 4 * first, "d0": 16}),
         make(columns // first, {"reg": 8 * first, "d1": first}), make(steps, {"reg": 8 * columns, "d0": TERMS}),
     )  # fmt: skip
-    planes = default_planes(element.bits)
-    words = [columns * steps * p // 4 for p in planes]
+    packing = byte_packing(element, to, columns)
+    words = [columns * steps * p // 4 for p in packing.planes or (element.bits,)]
     vector = next(v for v in (4, 2, 1) if all(w % v == 0 for w in words))
-    return Tiled(Layout(tuple(d for d in digits if d.extent > 1)), Packing(element.bits, 8, planes), vector)
+    return Tiled(Layout(tuple(d for d in digits if d.extent > 1)), packing, vector)
 
 
 def prepare_bytes(q: QTensor, kind: Bytes) -> Prepared:
@@ -60,7 +61,7 @@ def prepare_bytes(q: QTensor, kind: Bytes) -> Prepared:
         return found
     element, shift, unit, codes = _exact(q, kind)
     shape, columns = _shape(q)
-    storage = byte_storage(element, shape.part // TERMS, columns)
+    storage = byte_storage(element, values_of(element, kind), shape.part // TERMS, columns)
     whole = np.zeros((shape.depth, shape.columns), np.uint8)
     whole[: shape.k, : shape.n] = codes.T
     width = _width(columns, shape.n)

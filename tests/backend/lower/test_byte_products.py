@@ -5,6 +5,8 @@ Integer products are exact.  Those of fp8 are exact too, and so are their sums w
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 import bitwright as bw
 from bitwright.frontend.library.bytes_cuda import byte_storage
 from bitwright.vm.dtypes import Float, dtype
-from bitwright.vm.layout.storage import Tiled
+from bitwright.vm.layout.storage import Packing, Tiled, default_planes
 
 HOPPER = "cuda:sm_90a"
 SUMS = """
@@ -26,14 +28,15 @@ def sums(x: X[M, K], w: W[K, N] @ L, c: i32[N, M], y: i32[N, M], z: f32[N, M],
 """
 
 
-def _storage(kind: str) -> Tiled:
-    return byte_storage(dtype(kind), 4, 4)
+def _storage(kind: str, to: str) -> Tiled:
+    return byte_storage(dtype(kind), dtype(to), 4, 4)
 
 
-def _sums(x: NDArray[np.generic], kind: str, value: str, codes: NDArray[np.uint8]) -> None:
+def _sums(x: NDArray[np.generic], kind: str, value: str, codes: NDArray[np.uint8], planes: Tiled | None = None) -> None:
     """y = c + w^T x^T and z = w^T x^T, for x of its own type and codes of w that are multiplied as `value`."""
     (m, depth), n = x.shape, codes.shape[1]
-    kernel = bw.compile(SUMS, target=HOPPER, X="i8" if x.dtype == np.int8 else "u8", W=kind, L=_storage(kind), V=value,
+    storage = _storage(kind, value) if planes is None else planes
+    kernel = bw.compile(SUMS, target=HOPPER, X="i8" if x.dtype == np.int8 else "u8", W=kind, L=storage, V=value,
                         M=m, K=depth, N=n, BM=8 * (-(-m // 8)))  # fmt: skip
     c = np.random.default_rng(0).integers(-1 << 31, 1 << 31, (n, m)).astype(np.int32)
     y, z = np.zeros((n, m), np.int32), np.zeros((n, m), np.float32)
@@ -59,9 +62,18 @@ def test_bytes_of_either_sign(value: str, signed: bool) -> None:
 def test_narrow_codes_as_bytes(kind: str) -> None:
     x = np.random.default_rng(1).integers(-128, 128, (5, 128)).astype(np.int8)
     codes = _codes(dtype(kind).bits, 128, 64)
-    _sums(x, kind, "i8", codes)
-    if kind.startswith("u"):
+    if kind.startswith("i"):
+        _sums(x, kind, "i8", codes)
+    else:
         _sums(x.view(np.uint8), kind, "u8", codes)
+
+
+@pytest.mark.parametrize("bits", [3, 5, 7])
+def test_codes_in_planes(bits: int) -> None:
+    """However codes are stored, they are the same bytes; into signed bytes the sign's place stays 0."""
+    x = np.random.default_rng(1).integers(-128, 128, (5, 128)).astype(np.int8)
+    storage = replace(_storage(f"u{bits}", "i8"), packing=Packing(bits, 8, default_planes(bits)))
+    _sums(x, f"u{bits}", "i8", _codes(bits, 128, 64), storage)
 
 
 @pytest.mark.parametrize("depth", [128, 256])  # up to 128 terms, sums begin as numbers
@@ -94,7 +106,7 @@ def picked(x: V[M, K], w: W[K, N] @ L, y: f32[N, M], *, W: dtype, L: layout, V: 
     a = transpose(cast(load(w, [0, n0], [K, 64]), V))
     store(y, [n0, 0], dot(a, transpose(load(x, [0, 0], [M, K]))))
 """
-    kernel = bw.compile(text, target=HOPPER, W=kind, L=_storage(kind), V=to, M=depth, K=depth, N=n)
+    kernel = bw.compile(text, target=HOPPER, W=kind, L=_storage(kind, to), V=to, M=depth, K=depth, N=n)
     one = int(target.encode(np.ones(1))[0])
     x = (np.eye(depth) * one).astype(np.uint8)
     y = np.zeros((n, depth), np.float32)
@@ -111,7 +123,7 @@ def picked(x: V[M, K], w: W[K, N] @ L, y: f32[N, M], *, W: dtype, L: layout, V: 
 def test_a_word_of_four_codes_is_one_mask() -> None:
     """u4 and u2 need no shift: the power of two that a field lies at is put right on the sums."""
     for kind in ("u4", "u2"):
-        kernel = bw.compile(SUMS, target=HOPPER, X="i8", W=kind, L=_storage(kind), V="u8", M=8, K=128, N=64)
+        kernel = bw.compile(SUMS, target=HOPPER, X="i8", W=kind, L=_storage(kind, "u8"), V="u8", M=8, K=128, N=64)
         text = kernel.source("lane")
         assert "lshr" not in text
         assert "shl" not in text
