@@ -44,7 +44,8 @@ def lower_cast(c: Context, result: Value, op: Cast) -> None:
         if _byte_table(source, target, op):
             bytes_ = repacked(c.b, tile.form, 8)
             codes = cast_table(source, target, op.rounding, op.overflow)
-            words = Later(len(bytes_), lambda i: c.b.lookup_bytes(codes, bytes_[i]))
+            kept = all(code == i for i, code in enumerate(codes[: 1 << source.bits]))
+            words = bytes_ if kept else Later(len(bytes_), lambda i: c.b.lookup_bytes(codes, bytes_[i]))
             c.tiles[result] = Tile(result.type, Packed(words, dense(tile.registers, 8)), told)
             return
     if isinstance(tile.form, Packed) and target.name == "bf16" and _in_bytes(c, tile, result):
