@@ -125,8 +125,8 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+def script(stem: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{stem}", ROOT / "docs" / f"{stem}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -138,10 +138,17 @@ def generator() -> ModuleType:
 def test_generated_pages_and_pictures_are_current() -> None:
     stale = [
         path
-        for path, text in generator().generated().items()
+        for path, text in script("generate").generated().items()
         if not (ROOT / "docs" / path).exists() or (ROOT / "docs" / path).read_text(encoding="utf-8") != text
     ]
     assert stale == [], "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("element", ["u4", "f6e3m2"])
+def test_issue_slots_are_those_that_the_page_shows(element: str) -> None:
+    pytest.importorskip("cuda.bindings.nvrtc")
+    row = script("slots").slot_row(element)
+    assert row in (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8").splitlines(), "run: python docs/slots.py"
 
 
 def test_pictures_are_drawings_or_plots_and_are_used() -> None:
