@@ -32,7 +32,6 @@ __all__ = ["Sums", "as_bytes", "as_fp8", "byte_packing", "fits_fp8", "sums_of", 
 
 _BYTE = 8
 _MAGIC, _MAGIC_VALUE = 0x4B400000, 1.5 * 2.0**23
-_LARGEST = 255 * 128  # what one product of bytes may be
 _NUMBERS = 1 << 22  # sums below it are the fraction of the number they begin with
 _WORDS = 1 << 31
 _PLANES = 3  # of a code, at most, that are looked at by themselves
@@ -195,19 +194,20 @@ def sums_of(
     b: Builder,
     parts: Parts,
     rows: Sequence[Sequence[int]],
-    depth: int,
+    largest: int,
     before: Sequence[Reg],
     fresh: Callable[[Part, Reg], list[Reg]],
 ) -> Sums | None:
-    """The sums of `depth` products plus those of `before`; None where shifted sums may not fit a word.
+    """The sums of products plus those of `before`; None where shifted sums may not fit a word.
 
-    rows    the registers of the sums of each row
-    fresh   the sums of a part's products, from the word that they begin with
+    rows      the registers of the sums of each row
+    largest   that a sum of so many products of bytes may be
+    fresh     the sums of a part's products, from the word that they begin with
     """
-    if depth * _LARGEST >= _WORDS:
+    if largest >= _WORDS:
         return None
     nothing = all((known := b.known(r)) is not None and not known.any() for r in before)
-    small = nothing and depth * _LARGEST < _NUMBERS
+    small = nothing and largest < _NUMBERS
     chains = [fresh(part, b.i32(_MAGIC if small else 0)) for part in parts.parts]
     of_row = {register: row for row, registers in enumerate(rows) for register in registers}
 

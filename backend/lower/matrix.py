@@ -59,7 +59,7 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     alone = _Product(c, _name(op), kind, at, _Words(c, b, at.b))
     sums = list(acc.values(c.b))
     if isinstance(op.a.type.dtype, Int):
-        _integers(c, result, alone, a, sums)
+        _integers(c, result, alone, a, k * _peak(op.a) * _peak(op.b), sums)
         return True
     product = _group(c, op, at) or alone
     way = as_fp8 if op.a.type.dtype.bits == 8 else parts_of
@@ -76,18 +76,18 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     return True
 
 
-def _integers(c: Context, result: Value, product: _Product, a: Tile, sums: list[Reg]) -> None:
+def _integers(c: Context, result: Value, product: _Product, a: Tile, largest: int, sums: list[Reg]) -> None:
+    """`largest`: what a sum of products may be."""
     plain = _Words(c, a, product.at.a)
     source, to = None if a.origin is None else a.origin[0], a.type.dtype
     parts = None
     if isinstance(source, Int) and isinstance(to, Int) and a.origin is not None:
         parts = as_bytes(c.b, source, to, a.origin[1], product.at.a)
     rows = [[r for pair in row for r in pair] for row in product.at.sums]
-    depth = 4 * 4 * len(product.at.a[0])
     none = (0,) * len(rows)
     one = Parts((Part(lambda row, registers: plain.of(registers), none),), none)
     found = sums_of(
-        c.b, parts or one, rows, depth, sums, lambda part, start: product.fresh(_of(part, product.at), start)
+        c.b, parts or one, rows, largest, sums, lambda part, start: product.fresh(_of(part, product.at), start)
     )
     if found is None:
         product.add(lambda row, word: plain(row, word), sums)
@@ -104,6 +104,13 @@ def _group(c: Context, op: Dot, at: _Places) -> GroupProduct | None:
     steps = steps_of(layout, c.lanes)
     assert steps is not None
     return GroupProduct(c, op.a.type.dtype.name, GroupTile(c.grouped[op.b]), steps, at.sums)
+
+
+def _peak(value: Value) -> int:
+    """The largest that an integer of this type may be, whatever its sign."""
+    kind = value.type.dtype
+    assert isinstance(kind, Int)
+    return max(kind.max, -kind.min)
 
 
 def _told(a: Tile) -> tuple[DType, DType, Packed]:

@@ -84,6 +84,13 @@ def test_the_largest_sums(kind: str, code: int, depth: int) -> None:
     _sums(x, kind, "u8", np.full((depth, 64), code, np.uint8))
 
 
+def test_the_largest_sums_of_unsigned_bytes() -> None:
+    x = np.full((8, 128), 255, np.uint8)
+    x[1::2] = 0
+    _sums(x, "u8", "u8", np.full((128, 64), 255, np.uint8))
+    _sums(x, "u7", "u8", np.full((128, 64), 127, np.uint8))
+
+
 def test_several_rows_of_x() -> None:
     x = np.random.default_rng(1).integers(-128, 128, (21, 128)).astype(np.int8)
     _sums(x, "u3", "u8", _codes(3, 128, 128))
