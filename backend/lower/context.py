@@ -69,6 +69,7 @@ class Context:
     shared: dict[Shared, int] = field(default_factory=dict)
     shared_bytes: int = 0
     failures: list[str] = field(default_factory=list)
+    written: frozenset[Memory] = frozenset()  # what the program stores to
     waits: frozenset[int] = frozenset()  # the `id` of each statement that the block's warps meet before
     staged: dict[Load, Staged] = field(default_factory=dict)  # loads whose words were copied before
     copied: dict[Load, Shared] = field(default_factory=dict)  # loads of tiles that were copied to shared ones before

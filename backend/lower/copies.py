@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from ...vm.dtypes import Bool
+from ...vm.ir import Array
 from ...vm.layout.spread import distribute
 from ...vm.ops import CopyAsync
 from ..lane import ir as lane
@@ -13,7 +17,7 @@ from .context import Context
 from .group_tile import GroupTile, GroupWindow
 from .tile import coordinates
 
-__all__ = ["Copy", "copy_of"]
+__all__ = ["Copy", "copy_of", "may_be_ahead"]
 
 _SIZES = (16, 8, 4)  # bytes that one lane may copy at a time
 
@@ -38,13 +42,22 @@ class Copy:
             c.b.effect(lane.CopyAsync(base, offset, to, at, self.size, mask))
 
 
+def may_be_ahead(c: Context, array: Array) -> bool:
+    """Whether elements may be copied ahead of the program: nothing changes them, and a copy's zeros mean 0.
+
+    The code 0 of a codebook may be any number.
+    """
+    zeros = isinstance(array.dtype, Bool) or not array.dtype.encode(np.zeros(1)).any()
+    return zeros and array not in c.written
+
+
 def copy_of(c: Context, op: CopyAsync, group: GroupTile | None = None) -> Copy | None:
     """The copy in pieces as wide as both sides allow, with work for every lane; None where there are none.
 
     `group`: how the target lies, if it is for products of four warps; the whole of it is copied then.
     """
     bits = element_bits(op.source)
-    if bits < 8 or bits != element_bits(op.target):
+    if bits < 8 or bits != element_bits(op.target) or not may_be_ahead(c, op.source):
         return None
     for size in _SIZES:
         run = size * 8 // bits

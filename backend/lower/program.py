@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...vm.expr import Var
-from ...vm.ir import Array, Program, Value
+from ...vm.ir import Array, Let, Program, Value, walk
+from ...vm.ops import Store
 from ..lane.build import Builder
 from ..lane.ir import Function
 from ..target import Target
@@ -28,6 +29,8 @@ def lower(program: Program, target: Target) -> Function:
     _bind_blocks(c)
     if target.warp:
         c.waits = barriers_before(program)
+        ops = [s.op for s in walk(program.body) if isinstance(s, Let)]
+        c.written = frozenset(op.target for op in ops if isinstance(op, Store))
     lower_body(c, program.body)
     return Function(program.name, program.lanes, len(names), c.shared_bytes, b.body, tuple(c.failures))
 

@@ -20,7 +20,7 @@ from ...vm.ops import Load
 from ..lane.ir import Barrier, Commit, CopyAsync, Reg, WaitCopies
 from .access import element_bits
 from .context import Context, Staged
-from .copies import Copy, copy_of
+from .copies import Copy, copy_of, may_be_ahead
 from .group_product import only_products
 from .group_tile import GROUP_ALIGN, GroupTile
 from .prefetch import bound
@@ -184,7 +184,7 @@ def ring_of(c: Context, loop: For) -> Ring | None:
             if found.copy(c, op.at) is not None:
                 common.append(found)
                 size = found.first + -(-found.size(c) // _ALIGN) * _ALIGN
-        elif 4 * array.storage.vector in _COPIES:
+        elif 4 * array.storage.vector in _COPIES and may_be_ahead(c, array):
             own.append(_Own(op, layout, size, array.storage.vector))
             size += layout.size("reg") // array.storage.regs * array.storage.words_per_lane * 4 * c.lanes
     if not own and not common:
