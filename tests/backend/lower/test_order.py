@@ -43,6 +43,26 @@ def f(x: i32[64], y: i32[64]):
     for k in range(2):
         store(y, [i], load(x, [i], [64], layout="spatial(64)") + k)
 """
+SHIFTED = """
+def f(x: i32[64], y: i32[64]):
+    i = grid(1, lanes=64)
+    for k in range(3, 7):
+        store(y, [k], load(x, [i], [64], layout="spatial(64)") + k)
+"""
+BESIDE = """
+def f(x: i32[64], y: i32[64]):
+    i = grid(1, lanes=128)
+    for k in range(3, 35, 16):
+        for j in range(k, k + 16, 8):
+            store(y, [j + i], load(x, [0], [8], layout="spatial(8)") + k)
+"""
+ASKEW = """
+def f(x: i32[64], y: i32[64]):
+    i = grid(1, lanes=64)
+    for k in range(0, 24, 8):
+        for j in range(0, 24, 12):
+            store(y, [k + j], load(x, [0], [8], layout="spatial(8)") + k)
+"""
 
 
 def barriers(body: Sequence[Statement]) -> Iterator[Barrier]:
@@ -58,7 +78,9 @@ def barriers(body: Sequence[Statement]) -> Iterator[Barrier]:
                 yield from barriers((*s.then, *s.orelse))
 
 
-@pytest.mark.parametrize(("text", "count"), [(LOOPS, 2), (TURNED, 1), (BRANCH, 2), (PLAIN, 0)])
+@pytest.mark.parametrize(
+    ("text", "count"), [(LOOPS, 2), (TURNED, 1), (BRANCH, 2), (PLAIN, 0), (SHIFTED, 1), (BESIDE, 0), (ASKEW, 1)]
+)
 def test_warps_meet_where_they_must(text: str, count: int) -> None:
     rng = np.random.default_rng(4)
     case = Case(text, tuple(rng.integers(-9, 9, 64).astype(np.int32) for _ in range(2)))
