@@ -7,13 +7,17 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from math import prod
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.cuda.driver import open_driver
+from ..backend.target import GPU_ALIGN
 from .library.prepared import LinearError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["GpuLibrary", "GpuRows", "gpu_rows", "on_gpu"]
 
@@ -107,8 +111,13 @@ def _torch_rows(x: object, shape: tuple[int, ...]) -> GpuRows:
         raise LinearError(f"x is a tensor of layout {x.layout}: give a dense one, x.to_dense()")
     if x.requires_grad and torch.is_grad_enabled():
         raise LinearError("x asks for a gradient, which linear does not have: call it under torch.no_grad()")
-    rows = x.detach().reshape(-1, shape[-1]).contiguous()
+    rows = _torch_aligned(x.detach().reshape(-1, shape[-1]).contiguous())
     return GpuRows(rows, _kind(x), x.device.index or 0, shape[:-1], _Torch(x.device))
+
+
+def _torch_aligned(x: torch.Tensor) -> torch.Tensor:
+    """The tensor, or a copy where it begins in the middle of what a kernel reads at a time: a row of another, say."""
+    return x.clone() if x.data_ptr() % GPU_ALIGN else x
 
 
 class _Torch:
@@ -129,8 +138,7 @@ class _Torch:
 
     def convert(self, values: object, kind: str) -> object:
         tensor = self._torch.as_tensor(values).detach()
-        found: object = tensor.to(device=self._device, dtype=self._type(kind)).contiguous()
-        return found
+        return _torch_aligned(tensor.to(device=self._device, dtype=self._type(kind)).contiguous())
 
     def parts(self, x: object) -> object:
         torch = self._torch
@@ -158,7 +166,26 @@ class _Torch:
 def _cupy_rows(x: object, shape: tuple[int, ...]) -> GpuRows:
     cupy = importlib.import_module("cupy")
     rows = cupy.ascontiguousarray(x).reshape(-1, shape[-1])
-    return GpuRows(rows, _kind(x), int(rows.device.id), shape[:-1], _Cupy(cupy))
+    return GpuRows(_cupy_aligned(rows), _kind(x), int(rows.device.id), shape[:-1], _Cupy(cupy))
+
+
+class _CupyMemory(Protocol):
+    @property
+    def ptr(self) -> int:
+        """An address."""
+
+
+class _CupyArray(Protocol):
+    @property
+    def data(self) -> _CupyMemory:
+        """Where it begins."""
+
+    def copy(self) -> _CupyArray:
+        """The same numbers elsewhere."""
+
+
+def _cupy_aligned(x: _CupyArray) -> _CupyArray:
+    return x.copy() if x.data.ptr % GPU_ALIGN else x
 
 
 class _Cupy:
@@ -179,8 +206,7 @@ class _Cupy:
         return found
 
     def convert(self, values: object, kind: str) -> object:
-        found: object = self._cupy.ascontiguousarray(self._cupy.asarray(values).astype(self._type(kind)))
-        return found
+        return _cupy_aligned(self._cupy.ascontiguousarray(self._cupy.asarray(values).astype(self._type(kind))))
 
     def parts(self, x: object) -> object:
         cupy = self._cupy

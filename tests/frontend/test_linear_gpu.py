@@ -210,3 +210,16 @@ def test_kernels_can_be_looked_at_without_a_gpu(m: int, activations: str) -> Non
     kernel = bw.linear_kernel("u4", group=128, m=m, activations=activations, target="cuda:sm_90a", k=1024)  # type: ignore[arg-type]  # a mode
     assert kernel.target.name == "cuda:sm_90a"
     assert "dot" in kernel.source("tile")
+
+
+def test_rows_that_begin_anywhere_are_read_from_where_they_may() -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.arange(33, dtype=torch.float16)
+    inside = x[1:33].reshape(4, 8)
+    assert inside.data_ptr() % 16 == 2
+    rows = gpu_rows(inside, 8)
+    held, bias = rows.rows, rows.library.convert(x.float()[1:], "f32")
+    for found, numbers in ((held, inside), (bias, x.float()[1:])):
+        assert found.data_ptr() % 16 == 0  # type: ignore[attr-defined]  # a tensor
+        assert torch.equal(found, numbers)
+    assert gpu_rows(x[:32].reshape(4, 8), 8).rows.data_ptr() == x.data_ptr()  # type: ignore[attr-defined]  # a tensor
