@@ -8,7 +8,7 @@ from math import prod
 
 from ...vm.dtypes import Bool, DType
 from ...vm.expr import Expr, Var, can_prove, le, substitute, variables
-from ...vm.ir import Array, Memory, Program, Shared, Value
+from ...vm.ir import Array, For, Memory, Program, Shared, Value
 from ...vm.ops import Load
 from ..lane.build import Builder
 from ..lane.ir import Reg
@@ -71,6 +71,7 @@ class Context:
     failures: list[str] = field(default_factory=list)
     written: frozenset[Memory] = frozenset()  # what the program stores to
     waits: frozenset[int] = frozenset()  # the `id` of each statement that the block's warps meet before
+    rings: dict[For, int] = field(default_factory=dict)  # where the shared memory of a loop with stages begins
     staged: dict[Load, Staged] = field(default_factory=dict)  # loads whose words were copied before
     copied: dict[Load, Shared] = field(default_factory=dict)  # loads of tiles that were copied to shared ones before
     grouped: dict[Value, Shared] = field(default_factory=dict)  # values that nobody reads but products of four warps

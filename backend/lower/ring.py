@@ -190,7 +190,9 @@ def ring_of(c: Context, loop: For) -> Ring | None:
     if not own and not common:
         return None
     size = -(-size // align) * align
-    base = c.reserve(size * loop.stages, align)
+    if loop not in c.rings:  # a loop in one that is unrolled is written out several times
+        c.rings[loop] = c.reserve(size * loop.stages, align)
+    base = c.rings[loop]
     c.shared.update((found.tile, base + found.first) for found in common)
     return Ring(loop, tuple(own), tuple(common), base, size)
 

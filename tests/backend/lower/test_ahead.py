@@ -104,3 +104,17 @@ def f(w: W[40, 32] @ L, y: f32[16, 32], *, W: dtype, L: layout):
     np.testing.assert_array_equal(found, right)
     assert kernel.compiled.function is not None
     assert bool(list(copies(kernel.compiled.function.body))) == ahead
+
+
+def test_a_loop_within_an_unrolled_one_has_one_ring() -> None:
+    text = """
+def f(x: i32[512], y: i32[512]):
+    i = grid(1, lanes=64)
+    acc = zeros(i32, [64])
+    for k in range(0, 320, 64, unroll=3):
+        for j in range(k, k + 192, 64, stages=4):
+            acc = acc * 3 + load(x, [j], [64])
+    store(y, [0], acc)
+"""
+    x = np.random.default_rng(5).integers(-9, 9, 512).astype(np.int32)
+    assert same_as_interpreted(Case(text, (x, np.zeros(512, np.int32)))).shared == 4 * 64 * 4
