@@ -182,6 +182,8 @@ def test_every_stage_can_be_looked_at() -> None:
     assert "body:" in kernel.source("asm")
     with pytest.raises(ValueError, match="tile, lane, llvm or asm"):
         kernel.source("ptx")
+    with pytest.raises(ValueError, match="cuda:sm_90a has no stage 'llvm': choose tile, lane, cuda, ptx or sass"):
+        bw.compile(ADD, "cuda:sm_90a").source("llvm")
     assert kernel.report()["lanes"] == kernel.target.lanes
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .arithmetic import OPERATIONS
 from .convert import convert
 from .formats import UNSIGNED, Mask, Words, bits_of
+from .group import Products, group_product
 from .matrix import load_matrix, multiply_matrices
 from .printing import print_values
 from .spaces import LOCAL, SHARED, Spaces
@@ -66,7 +67,7 @@ class Machine:
 
     def run_block(self, block: int, blocks: int) -> None:
         self.spaces.forget()
-        self.copies = Copies()
+        self.copies, self.products = Copies(), Products()
         dtypes = {n: np.dtype(UNSIGNED[b]) for n, b in self.module.registers.items()}
         rng = np.random.default_rng(block)  # what nothing was written to holds anything
         self.registers = {n: rng.integers(0, 256, (self.threads, d.itemsize), np.uint8).view(d)[:, 0] if d != np.bool_
@@ -174,6 +175,8 @@ class Machine:
                 convert(self, i, active)
             case "mma":
                 multiply_matrices(self, i, active)
+            case "wgmma":
+                group_product(self, i, active)
             case "ldmatrix":
                 load_matrix(self, i, active)
             case "shfl":
@@ -188,6 +191,10 @@ class Machine:
                 copy(self, i, active)
             case "call":
                 print_values(self, i, active)
+            case "fence" if "proxy" in i.words:
+                if not active.all():
+                    raise PtxError("some threads do not fence")
+                self.spaces.fence()
             case "membar" | "fence" | "prefetch" | "discard":
                 pass
             case _:

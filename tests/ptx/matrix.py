@@ -15,13 +15,13 @@ from .text import Instruction, Operand, PtxError, Vector
 if TYPE_CHECKING:
     from .machine import Machine
 
-__all__ = ["load_matrix", "multiply_matrices"]
+__all__ = ["a_places", "load_matrix", "multiply_matrices"]
 
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 _BITS = {"f16": 16, "bf16": 16, "s8": 8, "u8": 8, "e4m3": 8, "e5m2": 8}
 
 
-def _a_places(lane: NDArray[np.int64], k: int, per: int) -> Places:
+def a_places(lane: NDArray[np.int64], k: int, per: int) -> Places:
     """Row and column of a thread's elements of A, [32, count]; `per` of them in a register.
 
     Registers go through rows g and g + 8, then through columns, 4 `per` further.
@@ -92,7 +92,7 @@ def multiply_matrices(m: Machine, i: Instruction, active: Mask) -> None:
     for first in range(0, m.threads, 32):
         warp = slice(first, first + 32)
         left, right, total = np.zeros((16, k)), np.zeros((k, 8)), np.zeros((16, 8))
-        left[_a_places(lane, k, per)] = x[warp]
+        left[a_places(lane, k, per)] = x[warp]
         right[_b_places(lane, k, per)] = y[warp]
         total[_c_places(lane)] = z[warp]
         # Not `@`: infinities and NaN must meet the elements that they meet on the hardware, one by one.

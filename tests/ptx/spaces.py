@@ -38,11 +38,13 @@ class Spaces:
             self._memory[begin : begin + part.size] = part
             self._inside[begin : begin + part.size] = True
         self._shared = np.full(shared, _POISON, np.uint8)
+        self._unfenced = np.zeros(shared, bool)
         self._local = np.full((threads, local), _POISON, np.uint8)
 
     def forget(self) -> None:
         """A new block begins."""
         self._shared[:] = _POISON
+        self._unfenced[:] = False
         self._local[:] = _POISON
 
     def give_back(self) -> None:
@@ -72,8 +74,23 @@ class Spaces:
         memory, at = self._place(address, data.shape[1], lanes, align)
         places = at[:, None] + np.arange(data.shape[1])
         memory[places] = data
+        if memory is self._shared:
+            self._unfenced[places] = True
         if not np.array_equal(memory[places], data):
             raise PtxError("two threads write different values to one byte")
+
+    def fence(self) -> None:
+        """All threads have fenced: products of four warps see what was written to shared memory."""
+        self._unfenced[:] = False
+
+    def read_fenced(self, address: NDArray[np.uint64], size: int) -> NDArray[np.uint8]:
+        """As products of four warps read shared memory, which see what was written before a fence."""
+        memory, at = self._place(address, size, np.zeros(address.size, np.intp), size)
+        places = at[:, None] + np.arange(size)
+        if memory is not self._shared or self._unfenced[places].any():
+            raise PtxError("a product reads what no fence.proxy.async has passed on")
+        found: NDArray[np.uint8] = memory[places]
+        return found
 
     def _place(
         self, address: NDArray[np.uint64], size: int, lanes: NDArray[np.intp], align: int

@@ -46,6 +46,32 @@ def test_every_stage_is_text_of_its_kind(program: str) -> None:
     assert re.search(r"^bw_entry:", text["asm"], re.MULTILINE)
 
 
+def test_every_stage_of_a_gpu_is_text_of_its_kind(program: str) -> None:
+    pytest.importorskip("cuda.bindings.nvrtc")
+    base = ["compile", program, "--kernel", "double", "-p", "T=32", "--target", "cuda:sm_90a", "--emit"]
+    text = {}
+    for stage in ("tile", "lane", "cuda", "ptx", "sass"):
+        result = RUN.invoke(app, [*base, stage])
+        assert result.exit_code == 0, result.stderr
+        text[stage] = result.stdout
+    assert parse(text["tile"]).kernels[0].name == "double"
+    assert 'extern "C" __global__ void __launch_bounds__' in text["cuda"]
+    assert ".target sm_90a" in text["ptx"]
+    assert re.search(r"\bSTG\.E\S* ", text["sass"])
+
+
+def test_a_cubin_is_written_as_a_whole(program: str, tmp_path: Path) -> None:
+    pytest.importorskip("cuda.bindings.nvrtc")
+    base = ["compile", program, "--kernel", "double", "--target", "cuda:sm_80"]
+    for more in ([], ["--emit", "cubin"]):
+        out = tmp_path / "double.cubin"
+        result = RUN.invoke(app, [*base, *more, "-o", str(out)])
+        assert result.exit_code == 0, result.stderr
+        assert b"\0bw_kernel\0" in out.read_bytes()
+    report = RUN.invoke(app, base)
+    assert re.search(r"^registers +\d+$", report.stdout, re.MULTILINE), report.stderr
+
+
 def test_an_object_is_written_as_a_whole(program: str, tmp_path: Path) -> None:
     out = tmp_path / "double.o"
     result = RUN.invoke(app, ["compile", program, "--kernel", "double", "-o", str(out)])
@@ -84,6 +110,9 @@ def test_the_target_decides_the_code(program: str) -> None:
         (["--kernel", "double", "-p", "T=ten"], "T is an integer"),
         (["--kernel", "double", "-p", "Q=1"], "no compile-time parameter `Q`"),
         (["--kernel", "double", "--emit", "object"], "say where it goes with -o"),
+        (["--kernel", "double", "--emit", "sass"], "cpu has no sass: --emit tile, lane, llvm, asm, object"),
+        (["--kernel", "double", "--target", "cuda:sm_80", "--emit", "asm"], "has no asm: --emit tile, lane, cuda, ptx"),
+        (["--kernel", "double", "--target", "cuda:sm_80", "--emit", "cubin"], "a cubin is no text"),
         (["--kernel", "double", "--divisible", "N=0"], "an integer of at least 1"),
     ],
 )
