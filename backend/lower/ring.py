@@ -116,8 +116,10 @@ class Ring:
             for own in self.own:
                 c.staged[own.op] = Staged(self.base, place, own.first, own.vector)
             for common in self.common:
-                c.copied[common.op] = common.tile
-                c.grouped.update(dict.fromkeys(common.seen, common.tile))
+                if common.seen:  # an equal load that lanes read has a tile of its own
+                    c.grouped.update(dict.fromkeys(common.seen, common.tile))
+                else:
+                    c.copied[common.op] = common.tile
                 c.moved[common.tile] = place
             after = once(var, rest)
             step = b.apply("add", place, b.i32(self.size))

@@ -68,6 +68,21 @@ def test_sums(kind: str, bn: int, bm: int, bk: int, lanes: int, step: str) -> No
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_tile_that_is_loaded_twice_lies_twice(first: bool) -> None:
+    """Once as products find it, once as lanes read it."""
+    mine, other = ("t", "load(x, [m0, k], [{BM}, {BK}])")[:: 1 if first else -1]
+    step = f"acc + reshape(sum(cast({mine}, f32), dim=1), [1, {{BM}}]) + dot(a, transpose({other}, [1, 0]))"
+    made = kernel(step.format(BM=64, BK=64))
+    assert "wgmma_f16_n64" in made.source("lane")
+    rng = np.random.default_rng(1)
+    w, x = (rng.integers(-8, 9, (rows, 128)).astype(np.float16) for rows in (256, 64))
+    y = np.full((64, 256), np.nan, np.float32)
+    bw.simulate(made, w, x, y)
+    exact = x.astype(np.float64)
+    np.testing.assert_array_equal(y, exact @ w.astype(np.float64).T + exact.sum(1, keepdims=True) + 0.5)
+
+
 @pytest.mark.parametrize(
     ("step", "target", "settings"),
     [
@@ -108,7 +123,8 @@ def test_every_element_has_its_own_place(rows: int, terms: int) -> None:
 def test_the_compiler_keeps_products_under_way() -> None:
     """The library's kernel: decoding goes on while products run, and nothing is spilled."""
     weights = np.random.default_rng(0).standard_normal((128, 1024)).astype(np.float32)
-    p, where = prepare_cuda(bw.quantize(weights, "u4")), bw.target(HOPPER)
+    where = bw.target(HOPPER)
+    p = prepare_cuda(bw.quantize(weights, "u4"), "f16", where)
     made = cuda_kernel(p, plan_cuda(p, 64, where), "f16", dtype("f16"), False, where)
     report = made.report()
     assert report["spills"] == 0
