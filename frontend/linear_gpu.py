@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 
@@ -17,14 +17,13 @@ from .kernel import Kernel
 from .library.bytes_cuda import Bytes
 from .library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda, sums_kernel, width
 from .library.prepared import Activations, Prepared
-from .library.prepared_cuda import prepare_cuda
+from .library.prepared_cuda import Product, prepare_cuda
 from .linear_gpu_bytes import byte_call, linear_bytes_kernel
 from .quantize import quantize
 from .tensor import QTensor
 
 __all__ = ["gpu_call", "linear_gpu", "linear_gpu_kernel"]
 
-Product = Literal["f16", "bf16"]
 
 BYTES: tuple[Bytes, ...] = get_args(Bytes)
 
@@ -70,7 +69,7 @@ def _in_parts(rows: GpuRows, q: QTensor, bias: object, machine: Target) -> objec
 
 def gpu_call(q: QTensor, product: Product, out: str, m: int, bias: bool, machine: Target) -> GpuCall:
     """How products of m rows are done: found once, and kept with the tensor."""
-    p = prepare_cuda(q)
+    p = prepare_cuda(q, product, machine)
     key = ("gpu", product, out, m, bias, machine)
     found = p.routes.get(key)
     if isinstance(found, GpuCall):
@@ -113,7 +112,7 @@ def linear_gpu_kernel(
     parts = activations == "f32"
     product: Product = "bf16" if parts else product_of(activations, activations)
     weights = np.random.default_rng(0).standard_normal((min(n, SAMPLE), k), np.float32)
-    p = prepare_cuda(quantize(weights, element, group=group, zero_point=zero_point))
+    p = prepare_cuda(quantize(weights, element, group=group, zero_point=zero_point), product, machine)
     wide = width(p)
     p = replace(p, shape=replace(p.shape, n=n, columns=-(-n // wide) * wide))
     rows = PARTS * m if parts else m

@@ -9,18 +9,22 @@ sums can be scaled apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ...backend.buffers import aligned_copy
-from ...backend.cuda.architectures import WARP
-from ...vm.dtypes import DType
+from ...backend.lower.fragments import storage_of
+from ...backend.target import Target
+from ...vm.dtypes import DType, dtype
 from ...vm.layout.relation import Digit, Layout
-from ...vm.layout.storage import Packing, Tiled, default_planes
+from ...vm.layout.storage import WORD, Packing, Tiled, default_planes
 from ..tensor import QTensor
 from .prepared import LinearError, Prepared, Shape, by_tile, scales_of, zeros_of
 
-__all__ = ["TERMS", "gpu_shape", "gpu_storage", "prepare_cuda"]
+__all__ = ["TERMS", "Product", "gpu_shape", "gpu_storage", "prepare_cuda"]
+
+Product = Literal["f16", "bf16"]
 
 TERMS = 16  # of K that one instruction takes
 _STEPS = 8  # of such terms in a storage tile, at most: 128 of K
@@ -68,28 +72,33 @@ def gpu_shape(q: QTensor) -> tuple[Shape, _Cut]:
     return Shape(n, k, group, cut.depth, cut.depth, -(-k // group) * group, -(-n // wide) * wide), cut
 
 
-def gpu_storage(element: DType, steps: int = _STEPS, columns: int = 4) -> Tiled:
-    """Storage tiles of 16 `steps` of K by 8 `columns`."""
+def gpu_storage(
+    element: DType, product: Product, target: Target, steps: int = _STEPS, columns: int = 4
+) -> Tiled:  # fmt: skip
+    """Storage tiles of 16 `steps` of K by 8 `columns`, with bits where the decode to `product` wants them."""
     make = Digit.make
     digits = (
         make(4, {"lane": 1, "d0": 2}), make(8, {"lane": 4, "d1": columns}),
         make(2, {"reg": 1, "d0": 1}), make(columns, {"reg": 2, "d1": 1}),
         make(2, {"reg": 2 * columns, "d0": 8}), make(steps, {"reg": 4 * columns, "d0": 16}),
     )  # fmt: skip
-    planes = default_planes(element.bits)
-    unit = 4 if len(planes) > 1 else 0
-    words = [4 * columns * steps * p // WARP for p in planes]
-    vector = next(v for v in (4, 2, 1) if all(w % v == 0 for w in words))
-    return Tiled(Layout(tuple(d for d in digits if d.extent > 1)), Packing(element.bits, 16, planes, unit), vector)
+    registers = 4 * columns * steps
+    packing = storage_of(target, element, dtype(product), columns)
+    if packing.total_words(registers) * WORD > registers * element.bits:  # tiles this small would be padded
+        packing = Packing(element.bits, 16, default_planes(element.bits))
+    words = packing.total_words(registers)
+    vector = next(v for v in (4, 2, 1) if words % v == 0)
+    return Tiled(Layout(tuple(d for d in digits if d.extent > 1)), packing, vector)
 
 
-def prepare_cuda(q: QTensor) -> Prepared:
-    """Packs the tensor for kernels of GPUs, in memory of the host; the result is kept with the tensor."""
-    found = q._prepared.get("cuda")
+def prepare_cuda(q: QTensor, product: Product, target: Target) -> Prepared:
+    """Packs the tensor for products of this type on GPUs, in memory of the host; the result is kept with the tensor."""
+    key = ("cuda", product, target.has("fp8"))
+    found = q._prepared.get(key)
     if isinstance(found, Prepared):
         return found
     shape, cut = gpu_shape(q)
-    storage = gpu_storage(q.format.element, cut.steps, cut.columns)
+    storage = gpu_storage(q.format.element, product, target, cut.steps, cut.columns)
     whole = np.zeros((shape.depth, shape.columns), np.uint8)
     whole[: shape.k, : shape.n] = q.codes.T
     weights = aligned_copy(storage.pack(whole))
@@ -100,5 +109,5 @@ def prepare_cuda(q: QTensor) -> Prepared:
         shape, storage, q.format.element, 0, mode, scale_type, zero_type, weights, by_tile(scales, width),
         by_tile(zeros, width),
     )  # fmt: skip
-    q._prepared["cuda"] = result
+    q._prepared[key] = result
     return result

@@ -11,7 +11,7 @@ import bitwright as bw
 from bitwright.backend.target import target
 from bitwright.frontend import library
 from bitwright.frontend.library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda
-from bitwright.frontend.library.prepared_cuda import prepare_cuda
+from bitwright.frontend.library.prepared_cuda import Product, prepare_cuda
 from bitwright.tests.backend.cuda.emulated import emulate
 from bitwright.tests.frontend.library.test_linear_cuda import (
     BOUNDS,
@@ -44,7 +44,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("element", "product", "m", "zero", "name"), CASES)
-def test_decode(element: str, product: str, m: int, zero: bool, name: str) -> None:
+def test_decode(element: str, product: Product, m: int, zero: bool, name: str) -> None:
     assert close(element, product, m, 40, 256, zero, name).form == "decode"
 
 
@@ -55,15 +55,15 @@ def test_decode_of_long_rows() -> None:
 
 
 @pytest.mark.parametrize(("element", "product", "name"), [("u4", "f16", "cuda:sm_80"), ("i3", "bf16", "cuda:sm_90a")])
-def test_prefill(element: str, product: str, name: str) -> None:
+def test_prefill(element: str, product: Product, name: str) -> None:
     assert close(element, product, 70, 40, 384, element == "u4", name).form == "prefill"
 
 
-def close(element: str, product: str, m: int, n: int, k: int, zero: bool, name: str) -> GpuSchedule:
+def close(element: str, product: Product, m: int, n: int, k: int, zero: bool, name: str) -> GpuSchedule:
     """Runs a linear and holds it to its bound."""
     random, where = np.random.default_rng(m), target(name)
     q = bw.quantize(random.standard_normal((n, k)).astype(np.float32), element, group=128, zero_point=zero)
-    p = prepare_cuda(q)
+    p = prepare_cuda(q, product, where)
     s = plan_cuda(p, m, where)
     x = random.standard_normal((m, k)).astype(NUMPY[product])
     bias = random.standard_normal(n).astype(np.float32)

@@ -60,7 +60,7 @@ def test_operands_meet(shape: tuple[int, int, int], warps: int, terms: int) -> N
 @pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("warps", [1, 2, 4])
 def test_stored_weights_are_operands_as_they_lie(bits: int, warps: int) -> None:
-    storage = gpu_storage(dtype(f"u{bits}"))
+    storage = gpu_storage(dtype(f"u{bits}"), "f16", target("cuda:sm_90a"))
     k, n = storage.tile_shape
     stored = transpose(repeat(storage.tile, (k, n * 4), WARP * warps))
     found = matrix_layouts((4 * n, 16, k), 16, WARP * warps, stored)

@@ -18,7 +18,7 @@ from bitwright.frontend.library.plan_cuda import (
     width,
 )
 from bitwright.frontend.library.prepared import LinearError, Prepared
-from bitwright.frontend.library.prepared_cuda import gpu_storage, prepare_cuda
+from bitwright.frontend.library.prepared_cuda import Product, gpu_storage, prepare_cuda
 
 HOPPER = "cuda:sm_90a"
 NUMPY = {"f16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
@@ -36,7 +36,8 @@ def run(
     """Simulates one linear with random weights and holds it to its bound; the schedule that it took."""
     random = np.random.default_rng([m, n, k])
     q = bw.quantize(random.standard_normal((n, k)).astype(np.float32), element, group=group, zero_point=zero)
-    p, where = prepare_cuda(q), bw.target(target)
+    where = bw.target(target)
+    p = prepare_cuda(q, product, where)
     s = schedule or plan_cuda(p, m, where)
     x = random.standard_normal((m, k)).astype(NUMPY[product])
     bias = random.standard_normal(n).astype(np.float32)
@@ -55,7 +56,7 @@ def run(
     return s
 
 
-def _exact(q: bw.QTensor, product: str) -> bool:
+def _exact(q: bw.QTensor, product: Product) -> bool:
     """Whether the type of x has every value of the element type."""
     values = q.format.element.decode(np.unique(q.codes))
     return bool(np.array_equal(values.astype(NUMPY[product]).astype(np.float64), values.astype(np.float64)))
@@ -93,14 +94,14 @@ def _workspace(p: Prepared, s: GpuSchedule, m: int) -> tuple[np.ndarray, ...]:
 
 @pytest.mark.parametrize("product", ["f16", "bf16"])
 @pytest.mark.parametrize("bits", range(1, 9))
-def test_every_width_with_few_rows(bits: int, product: str) -> None:
+def test_every_width_with_few_rows(bits: int, product: Product) -> None:
     element, zero = (f"u{bits}", True) if (bits % 2 == 0) == (product == "f16") else (f"i{bits}", False)
     assert run(element, product, m=3, n=40, k=256, zero=zero).form == "decode"
 
 
 @pytest.mark.parametrize("product", ["f16", "bf16"])
 @pytest.mark.parametrize("bits", range(1, 9))
-def test_every_width_with_many_rows(bits: int, product: str) -> None:
+def test_every_width_with_many_rows(bits: int, product: Product) -> None:
     element, zero = (f"i{bits}", False) if (bits % 2 == 0) == (product == "f16") else (f"u{bits}", True)
     assert run(element, product, m=35, n=40, k=256, zero=zero).form == "prefill"
 
@@ -141,7 +142,8 @@ def test_blocks_that_share_a_sum(splits: int) -> None:
 def test_shares_are_added_in_one_order() -> None:
     """Whichever block is last, the sum is the same to the last bit."""
     q = bw.quantize(np.random.default_rng(0).standard_normal((40, 512)).astype(np.float32), "u4")
-    p, where = prepare_cuda(q), bw.target(HOPPER)
+    where = bw.target(HOPPER)
+    p = prepare_cuda(q, "f16", where)
     s = GpuSchedule("decode", 8, 4, 128, 2)
     kernel = cuda_kernel(p, s, "f16", bw.dtype("f32"), False, where)
     x = np.random.default_rng(1).standard_normal((1, 512)).astype(np.float16)
@@ -159,7 +161,7 @@ def test_shares_are_added_in_one_order() -> None:
 def test_schedules_fit_every_gpu(name: str) -> None:
     where = bw.target(f"cuda:{name}")
     q = bw.quantize(np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32), "u8")
-    p = prepare_cuda(q).planned_for(8192)
+    p = prepare_cuda(q, "f16", where).planned_for(8192)
     for m in (1, 16, 32, 33, 1000):
         found = schedules_cuda(p, m, where)
         assert found[0] == plan_cuda(p, m, where)
@@ -172,11 +174,11 @@ def test_schedules_fit_every_gpu(name: str) -> None:
 def test_groups_that_no_product_takes_are_refused() -> None:
     q = bw.quantize(np.ones((8, 48), np.float32), "u4", group=24)
     with pytest.raises(LinearError, match="groups of 24 weights do not divide into 16s"):
-        prepare_cuda(q)
+        prepare_cuda(q, "f16", bw.target(HOPPER))
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_a_lane_reads_sixteen_bytes(bits: int) -> None:
-    storage = gpu_storage(bw.dtype(f"u{bits}"))
+    storage = gpu_storage(bw.dtype(f"u{bits}"), "f16", bw.target(HOPPER))
     assert storage.vector == 4
     assert storage.tile_bytes * 8 == storage.regs * storage.lanes * bits, "nothing is padded"
