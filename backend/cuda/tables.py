@@ -32,13 +32,21 @@ def lookup(code: Code, op: Lookup, result: Reg) -> None:
     elif len(table) == 2:
         code.define(result, f"({index} & 1u) != 0u ? {number_text(table[1])} : {number_text(table[0])}")
     elif len(table) in _COPIED and (copies := code.copies(table)) is not None:
-        place = f"({index} << 7 & {(len(table) - 1) << 7}u) | (lane << 2 & 124u)"
+        code.function("own_bank", _OWN_BANK)
+        place = f"({index} << 7 & {(len(table) - 1) << 7}u) | own_bank()"
         code.define(result, f"*(const u32*)((const char*){copies} + ({place}))")
     elif len(table) <= _SHARED_WORDS:
         code.define(result, f"{code.table(table)}[{index} & {len(table) - 1}u]")
     else:
         code.define(result, f"__ldg(&{code.memory(table)}[{index} & {len(table) - 1}u])")
 
+
+# The number within the warp, from the register that holds it: as a part of threadIdx.x it would be masked at every use.
+_OWN_BANK = """static __device__ __forceinline__ u32 own_bank() {
+  u32 x;
+  asm("mov.u32 %0, %%laneid;" : "=r"(x));
+  return x << 2;
+}"""
 
 _NIBBLES = """static __device__ __forceinline__ u32 nibbles(u32 x) {
   const u32 low = x & 0x07070707u;
