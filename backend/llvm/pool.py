@@ -27,7 +27,7 @@ from .build import Library, assemble, load
 from .pool_ir import MAX_THREADS, Waiting, pool_ir
 from .processors import processors
 
-__all__ = ["PoolError", "compile_pool", "parallel_address", "set_threads", "threads"]
+__all__ = ["PoolError", "checked_threads", "compile_pool", "parallel_address", "set_threads", "threads"]
 
 
 class PoolError(ValueError):
@@ -49,9 +49,14 @@ def set_threads(count: int) -> None:
 
     It wins over $BITWRIGHT_NUM_THREADS. Threads that exist already sleep when they are not used.
     """
+    _state.set(checked_threads(count))
+
+
+def checked_threads(count: int) -> int:
+    """The number, if so many threads are possible; else PoolError."""
     if not 1 <= count <= MAX_THREADS:
         raise PoolError(f"{count} threads were asked for; a number from 1 to {MAX_THREADS} is possible")
-    _state.set(count)
+    return count
 
 
 def compile_pool(machine: Target, waiting: Waiting, cache: Cache) -> Library:

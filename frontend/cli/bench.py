@@ -73,11 +73,12 @@ def linear_command(
             raise CliError("--session times what the session tuned: with it go --seconds, --cold and --json only")
         bench_session(session, seconds, cold << 20, as_json)
         return
+    from ...backend.llvm.pool import checked_threads
     from ...backend.llvm.pool import threads as usual_threads
     from ..bench.linear import Plan, estimated_seconds, run_plan
     from .files import replace_file
 
-    count = usual_threads() if threads is None else threads
+    count = usual_threads() if threads is None else checked_threads(threads)
     plan = Plan(
         _formats(widths, types, group), _range(m, "--m", 1 << 16), n, k, group, _kinds(activations), count, peers,
         cold << 20, seconds,
