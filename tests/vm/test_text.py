@@ -63,6 +63,7 @@ def everything(
     v = min(v, max(v, 0.25)) + cast(n, f32) + 1e-30 - nan
     c = (t > v) | ~(t <= v) & (t == v) ^ (t != v)
     t = where(c, t, -0.0)
+    t = fma(t, t, t)
     k = iota(i32, [4, 16], 1, layout="spatial(4, 8) * local(1, 2)") // 3 % 5 << 1 >> n & 7
     r = random(n, m0 * 4 + n0, [4, 16], layout="spatial(4, 8) * local(1, 2)")
     a = cast(t, f16, rounding="stochastic", random=r)
