@@ -14,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .gpu_arrays import GpuLibrary, GpuRows
-from .library.prepared import LinearError
+from .library.prepared import LinearError, Prepared
+from .tensor import QTensor
 
-__all__ = ["GpuCall", "Made", "Place", "Scratch", "State", "Sums", "launch"]
+__all__ = ["GpuCall", "Made", "Place", "Scratch", "State", "Sums", "kept_call", "launch"]
+
+MOST_CALLS = 64
+"""Kept with a tensor."""
 
 MOST_STATES = 64
 """Kept with a call: for as many streams and recorded graphs."""
@@ -89,6 +93,26 @@ class GpuCall:
                 self.states.clear()
             found = self.states[key] = rows.library.zeros(shape, "i32")
         return found
+
+
+def kept_call(
+    q: QTensor,
+    p: Prepared,
+    key: tuple[object, ...],
+    make: Callable[[], tuple[Callable[..., object], tuple[Place, ...]]],
+) -> GpuCall:
+    """The call of that key, which is made once and kept with the tensor; its copies are shared with all others."""
+    found = p.routes.get(key)
+    if isinstance(found, GpuCall):
+        return found
+    none: dict[Hashable, object] = {}
+    copies = q._prepared.setdefault("gpu copies", none)
+    assert isinstance(copies, dict)
+    if len(p.routes) >= MOST_CALLS:
+        p.routes.clear()
+    kernel, places = make()
+    result = p.routes[key] = GpuCall(kernel, places, copies)
+    return result
 
 
 def launch(call: GpuCall, rows: GpuRows, bias: object, n: int, kind: str) -> object:

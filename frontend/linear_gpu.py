@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import replace
 from typing import cast, get_args
 
@@ -12,7 +11,7 @@ from ..backend.target import Target
 from ..backend.target import target as find_target
 from ..vm.dtypes import DType, dtype
 from .gpu_arrays import GpuRows, gpu_rows
-from .gpu_call import GpuCall, Place, Scratch, State, Sums, bias_of, launch
+from .gpu_call import GpuCall, Place, Scratch, State, Sums, bias_of, kept_call, launch
 from .kernel import Kernel
 from .library.bytes_cuda import Bytes
 from .library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda, sums_kernel, width
@@ -30,7 +29,6 @@ BYTES: tuple[Bytes, ...] = get_args(Bytes)
 PARTS = 3
 """Numbers of bf16, of 8 bits each, that make up one of f32."""
 
-MOST_CALLS = 64  # kept with a tensor
 SAMPLE = 512  # columns: with so many, blocks are as wide as with more
 
 
@@ -70,21 +68,14 @@ def _in_parts(rows: GpuRows, q: QTensor, bias: object, machine: Target) -> objec
 def gpu_call(q: QTensor, product: Product, out: str, m: int, bias: bool, machine: Target) -> GpuCall:
     """How products of m rows are done: found once, and kept with the tensor."""
     p = prepare_cuda(q, product, machine)
-    key = ("gpu", product, out, m, bias, machine)
-    found = p.routes.get(key)
-    if isinstance(found, GpuCall):
-        return found
-    schedule = plan_cuda(p, m, machine)
-    kernel = cuda_kernel(p, schedule, product, dtype(out), bias, machine)
-    copies: dict[Hashable, object] = {}
-    kept = q._prepared.setdefault("gpu copies", copies)
-    assert isinstance(kept, dict)
-    sums = sums_kernel(p, product, machine) if schedule.form == "prefill" else None
-    result = GpuCall(kernel, places_of(p, schedule, m, bias, sums), kept)
-    if len(p.routes) >= MOST_CALLS:
-        p.routes.clear()
-    p.routes[key] = result
-    return result
+
+    def make() -> tuple[Kernel, tuple[Place, ...]]:
+        schedule = plan_cuda(p, m, machine)
+        kernel = cuda_kernel(p, schedule, product, dtype(out), bias, machine)
+        sums = sums_kernel(p, product, machine) if schedule.form == "prefill" else None
+        return kernel, places_of(p, schedule, m, bias, sums)
+
+    return kept_call(q, p, ("gpu", product, out, m, bias, machine), make)
 
 
 def places_of(p: Prepared, s: GpuSchedule, m: int, bias: bool, sums: Kernel | None) -> tuple[Place, ...]:
@@ -113,7 +104,6 @@ def linear_gpu_kernel(
     product: Product = "bf16" if parts else product_of(activations, activations)
     weights = np.random.default_rng(0).standard_normal((min(n, SAMPLE), k), np.float32)
     p = prepare_cuda(quantize(weights, element, group=group, zero_point=zero_point), product, machine)
-    wide = width(p)
-    p = replace(p, shape=replace(p.shape, n=n, columns=-(-n // wide) * wide))
+    p = p.planned_for(n)
     rows = PARTS * m if parts else m
     return cuda_kernel(p, plan_cuda(p, rows, machine), product, dtype(activations), False, machine)

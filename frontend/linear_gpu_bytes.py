@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import replace
-
 import numpy as np
 
 from ..backend.target import Target
 from ..vm.dtypes import DType, dtype
-from .gpu_call import GpuCall, Made, Place, Scratch, State
+from .gpu_call import GpuCall, Made, Place, Scratch, State, kept_call
 from .kernel import Kernel
 from .library.bytes_cuda import Bytes, prepare_bytes
 from .library.plan_bytes import ByteSchedule, bytes_kernel, plan_bytes, quantize_kernel
@@ -27,18 +24,13 @@ SAMPLE = 512  # columns: with so many, blocks are as wide as with more
 def byte_call(q: QTensor, kind: Bytes, source: str, out: str, m: int, bias: bool, machine: Target) -> GpuCall:
     """How products of m rows of x, of the type `source`, are done: found once, and kept with the tensor."""
     p = prepare_bytes(q, kind)
-    key = ("gpu", source, out, m, bias, machine)
-    found = p.routes.get(key)
-    if isinstance(found, GpuCall):
-        return found
-    schedule = plan_bytes(p, m, machine)
-    kernel = bytes_kernel(p, schedule, kind, dtype(out), bias, machine)
-    copies: dict[Hashable, object] = {}
-    kept = q._prepared.setdefault("gpu copies", copies)
-    assert isinstance(kept, dict)
-    makes = quantize_kernel(p, source, kind, machine)
-    result = p.routes[key] = GpuCall(kernel, _places(p, schedule, kind, m, bias, makes), kept)
-    return result
+
+    def make() -> tuple[Kernel, tuple[Place, ...]]:
+        schedule = plan_bytes(p, m, machine)
+        kernel = bytes_kernel(p, schedule, kind, dtype(out), bias, machine)
+        return kernel, _places(p, schedule, kind, m, bias, quantize_kernel(p, source, kind, machine))
+
+    return kept_call(q, p, ("gpu", source, out, m, bias, machine), make)
 
 
 def _places(p: Prepared, s: ByteSchedule, kind: Bytes, m: int, bias: bool, makes: Kernel) -> tuple[Place, ...]:
@@ -58,6 +50,5 @@ def linear_bytes_kernel(
     """The kernel that `linear` runs on this GPU for m rows of x as bytes, to f16."""
     weights = np.random.default_rng(0).standard_normal((min(n, SAMPLE), k), np.float32)
     p = prepare_bytes(quantize(weights, element, group=group, zero_point=zero_point), kind)
-    wide = width(p)
-    p = replace(p, shape=replace(p.shape, n=n, columns=-(-n // wide) * wide))
+    p = p.planned_for(n)
     return bytes_kernel(p, plan_bytes(p, m, machine), kind, dtype("f16"), False, machine)

@@ -10,14 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from ...backend.buffers import aligned_copy
 from ...backend.lower.byte_operands import byte_packing
 from ...vm.dtypes import DType, Int, dtype
 from ...vm.layout.relation import Digit, Layout
 from ...vm.layout.storage import Tiled
 from ..tensor import QTensor
 from .exact import as_integers
-from .prepared import LinearError, Prepared, Shape, by_tile, scales_of, zeros_of
+from .prepared import LinearError, Prepared, Shape, packed
 
 __all__ = ["Bytes", "byte_storage", "prepare_bytes", "values_of"]
 
@@ -62,15 +61,7 @@ def prepare_bytes(q: QTensor, kind: Bytes) -> Prepared:
     element, shift, unit, codes = _exact(q, kind)
     shape, columns = _shape(q)
     storage = byte_storage(element, values_of(element, kind), shape.part // TERMS, columns)
-    whole = np.zeros((shape.depth, shape.columns), np.uint8)
-    whole[: shape.k, : shape.n] = codes.T
-    width = _width(columns, shape.n)
-    scale_type, scales = scales_of(q, shape, unit)
-    mode, zero_type, zeros = zeros_of(q, shape, unit)
-    result = q._prepared[key] = Prepared(
-        shape, storage, element, shift, mode, scale_type, zero_type, aligned_copy(storage.pack(whole)),
-        by_tile(scales, width), by_tile(zeros, width),
-    )  # fmt: skip
+    result = q._prepared[key] = packed(q, shape, storage, element, _width(columns, shape.n), codes, shift, unit)
     return result
 
 

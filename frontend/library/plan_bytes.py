@@ -11,15 +11,13 @@ from ..build import ParameterValue
 from ..kernel import Kernel, KernelSource
 from .bytes_cuda import Bytes, values_of
 from .plan import library
-from .plan_cuda import lanes, width
+from .plan_cuda import lanes, splits_of, width
 from .prepared import LinearError, Prepared
 
 __all__ = ["ByteSchedule", "bytes_kernel", "plan_bytes", "quantize_kernel", "schedules_bytes"]
 
 _ROWS = (8, 16, 32, 64)
-_BLOCKS = 512  # that a large GPU holds at once, of 128 lanes: enough weights are under way then to fill its memory
 _STAGES = 4
-_LEAST_STEPS = 4  # of a block: else its beginning and end are most of it
 _LARGEST = {"int8": 127, "f8e4m3fn": 448}
 _TYPES = {"int8": "i8", "f8e4m3fn": "f8e4m3fn"}
 
@@ -48,10 +46,7 @@ def schedules_bytes(p: Prepared, m: int, target: Target) -> tuple[ByteSchedule, 
     rows = next((r for r in _ROWS if m <= r), _ROWS[-1])
     steps = p.shape.depth // p.shape.part
     blocks = p.shape.columns // width(p) * -(-m // rows)
-    splits = [s for s in range(1, steps + 1) if steps % s == 0 and (s == 1 or steps // s >= _LEAST_STEPS)]
-    first = next((s for s in splits if s * blocks >= _BLOCKS), splits[-1])
-    order = sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))
-    found = [ByteSchedule(rows, s, stages) for s in order[:5] for stages in (_STAGES, 3, 2)]
+    found = [ByteSchedule(rows, s, stages) for s in splits_of(steps, blocks) for stages in (_STAGES, 3, 2)]
     fits = tuple(s for s in found if shared_bytes(p, s) <= ARCHITECTURES[target.cpu].shared_bytes)
     if not fits:
         raise LinearError(f"no kernel for groups of {p.shape.group} weights fits the shared memory of {target.name}")

@@ -56,18 +56,22 @@ def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ..
     else:
         rows = next(r for r in _ROWS if m <= r)
         steps = p.shape.depth // p.shape.run
-        blocks = p.shape.columns // width(p)
-        splits = [s for s in range(1, steps + 1) if steps % s == 0 and (s == 1 or steps // s >= _LEAST_STEPS)]
-        first = next((s for s in splits if s * blocks >= _BLOCKS), splits[-1])
-        order = sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))
+        order = splits_of(steps, p.shape.columns // width(p))
         found = [
             GpuSchedule("decode", rows, s, _chunk(p, rows, p.shape.depth // s), stages)
-            for s in order[:5] for stages in (_STAGES, 3, 2)
+            for s in order for stages in (_STAGES, 3, 2)
         ]  # fmt: skip
     fits = tuple(s for s in dict.fromkeys(found) if shared_bytes(p, s) <= ARCHITECTURES[target.cpu].shared_bytes)
     if not fits:
         raise LinearError(f"no kernel for groups of {p.shape.group} weights fits the shared memory of {target.name}")
     return fits
+
+
+def splits_of(steps: int, blocks: int) -> list[int]:
+    """In how many shares to cut sums of so many steps of K, if there are `blocks` without: the likeliest first."""
+    splits = [s for s in range(1, steps + 1) if steps % s == 0 and (s == 1 or steps // s >= _LEAST_STEPS)]
+    first = next((s for s in splits if s * blocks >= _BLOCKS), splits[-1])
+    return sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))[:5]
 
 
 def width(p: Prepared) -> int:

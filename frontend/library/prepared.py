@@ -111,7 +111,7 @@ class Prepared:
 
     def planned_for(self, n: int) -> Prepared:
         """What the planner is to take for the packed form of n columns, of which these are a sample."""
-        tile = self.storage.tile_shape[1]
+        tile = int(self.scales.shape[2])
         return replace(self, shape=replace(self.shape, n=n, columns=-(-n // tile) * tile))
 
 
@@ -141,10 +141,20 @@ def _prepare(q: QTensor, as_bytes: bool, lanes: int) -> Prepared:
             codes = codes ^ np.uint8(1 << (element.bits - 1))
         element, shift, unit = integers.element, integers.shift, integers.unit
     storage = _storage(shape, element, lanes)
+    return packed(q, shape, storage, element, storage.tile_shape[1], codes, shift, unit)
+
+
+def packed(
+    q: QTensor, shape: Shape, storage: Tiled, element: DType, width: int, codes: NDArray[np.uint8], shift: int = 0,
+    unit: float = 1.0,
+) -> Prepared:  # fmt: skip
+    """The tensor in this storage: codes [N, K] of `element`; scales and zero points of `width` columns lie together.
+
+    A weight's value is that of its code, less `shift`, in units of `unit`.
+    """
     whole = np.zeros((shape.depth, shape.columns), np.uint8)
     whole[: shape.k, : shape.n] = codes.T
     weights = aligned_copy(storage.pack(whole))
-    width = storage.tile_shape[1]
     scale_type, scales = scales_of(q, shape, unit)
     mode, zero_type, zeros = zeros_of(q, shape, unit)
     scales, zeros = by_tile(scales, width), by_tile(zeros, width)

@@ -11,16 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from ...backend.buffers import aligned_copy
 from ...backend.lower.fragments import storage_of
 from ...backend.target import Target
 from ...vm.dtypes import DType, dtype
 from ...vm.layout.relation import Digit, Layout
 from ...vm.layout.storage import WORD, Packing, Tiled, default_planes
 from ..tensor import QTensor
-from .prepared import LinearError, Prepared, Shape, by_tile, scales_of, zeros_of
+from .prepared import LinearError, Prepared, Shape, packed
 
 __all__ = ["TERMS", "Product", "gpu_shape", "gpu_storage", "prepare_cuda"]
 
@@ -99,15 +96,5 @@ def prepare_cuda(q: QTensor, product: Product, target: Target) -> Prepared:
         return found
     shape, cut = gpu_shape(q)
     storage = gpu_storage(q.format.element, product, target, cut.steps, cut.columns)
-    whole = np.zeros((shape.depth, shape.columns), np.uint8)
-    whole[: shape.k, : shape.n] = q.codes.T
-    weights = aligned_copy(storage.pack(whole))
-    width = cut.width * cut.warps
-    scale_type, scales = scales_of(q, shape, 1.0)
-    mode, zero_type, zeros = zeros_of(q, shape, 1.0)
-    result = Prepared(
-        shape, storage, q.format.element, 0, mode, scale_type, zero_type, weights, by_tile(scales, width),
-        by_tile(zeros, width),
-    )  # fmt: skip
-    q._prepared[key] = result
+    result = q._prepared[key] = packed(q, shape, storage, q.format.element, cut.width * cut.warps, q.codes)
     return result
