@@ -11,7 +11,7 @@ from ..build import ParameterValue
 from ..kernel import Kernel, KernelSource
 from .bytes_cuda import Bytes, values_of
 from .plan import library
-from .plan_cuda import lanes, splits_of, width
+from .plan_cuda import lanes, splits_of, width, written_together
 from .prepared import LinearError, Prepared
 
 __all__ = ["ByteSchedule", "bytes_kernel", "plan_bytes", "quantize_kernel", "schedules_bytes"]
@@ -96,4 +96,4 @@ def _kernel(p: Prepared, s: ByteSchedule, kind: Bytes, out: DType, bias: bool, t
     }  # fmt: skip
     if p.zero_mode != "none":
         parameters["ZG"] = shape.depth // shape.group
-    return Kernel(_source("linear_bytes"), target, parameters)
+    return Kernel(_source("linear_bytes"), target, parameters, {"N": written_together(p)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Literal
 
 from ...backend.cuda.architectures import ARCHITECTURES, WARP
@@ -79,6 +80,11 @@ def width(p: Prepared) -> int:
     return int(p.scales.shape[2])
 
 
+def written_together(p: Prepared) -> int:
+    """Columns of y that a lane writes at once: its sums are of four neighbours, and rows of y begin at as many."""
+    return gcd(p.shape.n, 4)
+
+
 def lanes(p: Prepared) -> int:
     return width(p) // p.storage.tile_shape[1] * WARP
 
@@ -133,4 +139,5 @@ def _kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, t
         depth = shape.depth // s.splits
         unroll = s.stages if s.chunk // shape.run >= s.stages else 1
         parameters |= {"KS": s.chunk, "KC": depth, "SP": s.splits, "UN": unroll}
-    return Kernel(KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", f"linear_{s.form}"), target, parameters)
+    source = KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", f"linear_{s.form}")
+    return Kernel(source, target, parameters, {"N": written_together(p)})

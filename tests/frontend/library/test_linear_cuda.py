@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -137,6 +139,31 @@ def test_sizes_that_fill_no_tile(n: int, k: int) -> None:
 @pytest.mark.parametrize("splits", [1, 2, 4, 8])
 def test_blocks_that_share_a_sum(splits: int) -> None:
     run("u5", "f16", m=4, n=40, k=1024, zero=True, schedule=GpuSchedule("decode", 8, splits, 128, 2))
+
+
+@pytest.mark.parametrize(
+    ("n", "schedule"),
+    [
+        (128, GpuSchedule("prefill", 32)), (100, GpuSchedule("decode", 8, 1, 128, 2)),
+        (97, GpuSchedule("prefill", 32)), (128, GpuSchedule("decode", 8, 2, 128, 2)),
+    ],
+)  # fmt: skip
+def test_a_lane_writes_neighbouring_columns_at_once(n: int, schedule: GpuSchedule) -> None:
+    """As many as divide N, so that a warp's writes fill the sectors that they touch."""
+    where = bw.target(HOPPER)
+    q = bw.quantize(np.random.default_rng(0).standard_normal((n, 256)).astype(np.float32), "u4")
+    p = prepare_cuda(q, "f16", where)
+    x = np.random.default_rng(1).standard_normal((8, 256)).astype(np.float16)
+    y = np.zeros((8, n), np.float16)
+    kernel = cuda_kernel(p, schedule, "f16", bw.dtype("f16"), False, where)
+    total = _sums(p, "f16", x, schedule, where)
+    none = np.zeros(0, np.float32)
+    facts = bw.simulate(kernel, x, *total, p.weights, p.scales, p.zeros, none, *_workspace(p, schedule, 8), y)
+    writes = [site for site in facts.sites if site.space == "global" and site.statement.startswith("write")]
+    if schedule.splits == 1:
+        assert len(writes) == 8 // math.gcd(n, 4)
+    if n == 128:
+        assert all(site.sectors == site.needed for site in writes)
 
 
 def test_shares_are_added_in_one_order() -> None:
