@@ -81,13 +81,13 @@ def gpu_call(q: QTensor, product: Product, out: str, m: int, bias: bool, machine
 def places_of(p: Prepared, s: GpuSchedule, m: int, bias: bool, sums: Kernel | None) -> tuple[Place, ...]:
     """The arguments of `library/linear_cuda.bw`."""
     given: tuple[Place, ...] = (p.weights, p.scales, p.zeros, "bias" if bias else NO_BIAS)
+    x: tuple[Place, ...] = ("x",)
     if s.form == "prefill":
-        total = Scratch((m, 0)) if sums is None else Sums(p.shape.depth // p.shape.group, sums)
-        return ("x", total, *given, "y")
+        x = ("x", Scratch((m, 0)) if sums is None else Sums(p.shape.depth // p.shape.group, sums))
     tiles, blocks = p.shape.columns // width(p), -(-m // s.rows)
     shared = s.splits > 1
     part = Scratch((s.splits, m, p.shape.n) if shared else (0, 0, p.shape.n))
-    return ("x", *given, part, State((2, tiles, blocks if shared else 0)), "y")
+    return (*x, *given, part, State((2, tiles, blocks if shared else 0)), "y")
 
 
 NO_BIAS = np.zeros(0, np.float32)

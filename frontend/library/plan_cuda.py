@@ -24,6 +24,11 @@ _PREFILL_ROWS = 64
 _BLOCKS = 512  # that a large GPU holds at once, of 128 lanes: enough weights are under way then to fill its memory
 _X_BYTES = 32 << 10  # of x in shared memory
 _STAGES = 4
+_PROCESSORS = 132  # of a large GPU
+_EDGE_STEPS, _PART_STEPS, _ADD_STEPS = 3, 3, 2
+"""In steps of K of a block that multiplies many rows: what its beginning and its end take, what writing its sums takes
+if it shares them, and what adding up those of one takes."""
+
 _LEAST_STEPS = 4  # of a block: else its beginning and end are most of it
 
 
@@ -33,7 +38,7 @@ class GpuSchedule:
 
     form     "decode" or "prefill"
     rows     of x in a block
-    splits   blocks that share the terms of a sum; 1 for "prefill"
+    splits   blocks that share the terms of a sum
     chunk    terms of x in shared memory at a time; 0 for "prefill"
     stages   steps of K that are in shared memory or under way
     """
@@ -53,7 +58,10 @@ def plan_cuda(p: Prepared, m: int, target: Target) -> GpuSchedule:
 def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ...]:
     """Every schedule worth a measurement for m rows; the planner's own is the first."""
     if m > _FEW_ROWS:
-        found = [GpuSchedule("prefill", rows, stages=s) for rows in (_PREFILL_ROWS, _FEW_ROWS) for s in (3, 2, 4)]
+        found = [
+            GpuSchedule("prefill", rows, s, stages=stages)
+            for rows in (_PREFILL_ROWS, _FEW_ROWS) for s in _shares(p, m, rows) for stages in (3, 2, 4)
+        ]  # fmt: skip
     else:
         rows = next(r for r in _ROWS if m <= r)
         steps = p.shape.depth // p.shape.run
@@ -70,9 +78,30 @@ def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ..
 
 def splits_of(steps: int, blocks: int) -> list[int]:
     """In how many shares to cut sums of so many steps of K, if there are `blocks` without: the likeliest first."""
-    splits = [s for s in range(1, steps + 1) if steps % s == 0 and (s == 1 or steps // s >= _LEAST_STEPS)]
+    splits = _cuts(steps)
     first = next((s for s in splits if s * blocks >= _BLOCKS), splits[-1])
     return sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))[:5]
+
+
+def _shares(p: Prepared, m: int, rows: int) -> list[int]:
+    """In how many shares to cut the sums of many rows: the likeliest first.
+
+    The model counts a block's steps of K.  One has a few to begin and to end; where it shares its sums it writes them
+    once and, if it is the last, reads those of all.
+    """
+    steps = p.shape.depth // p.shape.run
+    blocks = p.shape.columns // width(p) * -(-m // rows)
+
+    def time(splits: int) -> float:
+        shares = _PART_STEPS + splits * _ADD_STEPS if splits > 1 else 0
+        return -(-blocks * splits // _PROCESSORS) * (steps / splits + _EDGE_STEPS) + shares
+
+    return sorted(_cuts(steps), key=time)[:3]
+
+
+def _cuts(steps: int) -> list[int]:
+    """Numbers of equal shares of so many steps, each of enough."""
+    return [s for s in range(1, steps + 1) if steps % s == 0 and (s == 1 or steps // s >= _LEAST_STEPS)]
 
 
 def width(p: Prepared) -> int:
@@ -135,9 +164,8 @@ def _kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, t
     }  # fmt: skip
     if p.zero_mode != "none":
         parameters["ZG"] = shape.depth // shape.group
+    parameters |= {"KC": shape.depth // s.splits, "SP": s.splits}
     if s.form == "decode":
-        depth = shape.depth // s.splits
-        unroll = s.stages if s.chunk // shape.run >= s.stages else 1
-        parameters |= {"KS": s.chunk, "KC": depth, "SP": s.splits, "UN": unroll}
+        parameters |= {"KS": s.chunk, "UN": s.stages if s.chunk // shape.run >= s.stages else 1}
     source = KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", f"linear_{s.form}")
     return Kernel(source, target, parameters, {"N": written_together(p)})

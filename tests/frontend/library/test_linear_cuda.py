@@ -87,8 +87,6 @@ def _sums(p: Prepared, product: str, x: np.ndarray, s: GpuSchedule, where: bw.Ta
 
 def _workspace(p: Prepared, s: GpuSchedule, m: int) -> tuple[np.ndarray, ...]:
     """Partial sums and the state of their blocks, where there are several."""
-    if s.form == "prefill":
-        return ()
     part = (s.splits, m, p.shape.n) if s.splits > 1 else (1, 1, p.shape.n)
     state = np.zeros((2, p.shape.columns // width(p), -(-m // s.rows)), np.int32)
     return np.full(part, np.nan, np.float32), state
@@ -164,6 +162,36 @@ def test_a_lane_writes_neighbouring_columns_at_once(n: int, schedule: GpuSchedul
         assert len(writes) == 8 // math.gcd(n, 4)
     if n == 128:
         assert all(site.sectors == site.needed for site in writes)
+
+
+@pytest.mark.parametrize(
+    ("element", "product", "splits", "zero", "group"),
+    [
+        ("u4", "f16", 2, True, 256), ("i3", "bf16", 3, False, 128), ("u5", "bf16", 3, True, 32),
+        ("f4e2m1", "f16", 6, False, None),
+    ],
+)  # fmt: skip
+def test_blocks_of_many_rows_that_share_a_sum(
+    element: str, product: Product, splits: int, zero: bool, group: int | None
+) -> None:
+    """Also where they share three groups unevenly, and where rows, columns and K fill no tile."""
+    rows = 64 if zero else 32
+    run(element, product, 45, 100, 761, group, zero, GpuSchedule("prefill", rows, splits, 0, 2))
+
+
+def test_many_rows_fill_the_gpu() -> None:
+    """Sums are shared where blocks are few and sums are long, and only there."""
+    where = bw.target(HOPPER)
+
+    def splits(m: int, n: int, k: int) -> int:
+        q = bw.quantize(np.zeros((128, k), np.float32), "u4")
+        return plan_cuda(prepare_cuda(q, "f16", where).planned_for(n), m, where).splits
+
+    assert splits(64, 4096, 512) == 1
+    assert splits(64, 4096, 4096) > 1
+    assert splits(64, 4096, 14336) > 1
+    assert splits(256, 4096, 4096) == 1
+    assert splits(4096, 4096, 14336) == 1
 
 
 def test_shares_are_added_in_one_order() -> None:
