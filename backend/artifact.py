@@ -49,7 +49,7 @@ class Binary:
     architecture  a GPU's by NVIDIA's name, or LLVM's triple
     features      LLVM's names of the instruction sets that an object needs
     lanes         of a block
-    shared        bytes of dynamic shared memory of a block
+    shared        bytes of shared memory of a block
     compiler      what made it
     """
 

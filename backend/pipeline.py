@@ -14,6 +14,7 @@ from ..vm.ir import For, If, Let, Program, Value, While, walk
 from ..vm.verify import verify
 from .cuda import build as cuda_build
 from .cuda import emit as cuda_emit
+from .cuda.block_memory import block_bytes
 from .interface import signature_of
 from .lane.ir import Function
 from .llvm import build as llvm_build
@@ -40,6 +41,12 @@ class Compiled:
         assert self.function is not None
         least = GPU_ALIGN if self.target.kind == "cuda" else 1
         return signature_of(self.program, self.function.failures, least)
+
+    @property
+    def shared_bytes(self) -> int:
+        """What one block takes of shared memory."""
+        assert self.function is not None
+        return block_bytes(self.function) if self.target.kind == "cuda" else self.function.shared
 
 
 @dataclass(frozen=True)

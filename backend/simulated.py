@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atoms import meanings
-from .cuda.architectures import ARCHITECTURES
+from .cuda.block_memory import check_block
 from .lane.facts import Facts
 from .lane.ir import Function
 from .lane.simulate import simulate
@@ -22,7 +22,8 @@ def simulate_on(
 ) -> Facts:
     """Runs the blocks with the target's warps, instructions and shared memory, and tells what they did.
 
-    LaneError for what no correct program does.
+    LaneError for what no correct program does; ValueError where a block of the GPU has no room for it.
     """
-    limit = ARCHITECTURES[target.cpu].shared_bytes if target.kind == "cuda" else None
-    return simulate(function, slots, blocks, meanings(target), target.warp, limit)
+    if target.kind == "cuda":
+        check_block(function, target)
+    return simulate(function, slots, blocks, meanings(target), target.warp)

@@ -22,7 +22,7 @@ def calling(name: str, compiled: Compiled) -> bytes:
     gpu = where.kind == "cuda"
     architecture, features = (where.cpu, ()) if gpu else (where.triple, tuple(sorted(where.features)))
     found = Binary(
-        name, where.kind, where.name, architecture, features, compiled.signature, function.lanes, function.shared,
+        name, where.kind, where.name, architecture, features, compiled.signature, function.lanes, compiled.shared_bytes,
         _compiler(where), b"",
     )  # fmt: skip
     return json.dumps(found.describe()).encode()

@@ -9,6 +9,7 @@ from math import isfinite
 
 from ..lane.ir import Constant, Reg, Type
 from .architectures import WARP
+from .block_memory import BlockMemory
 from .lane_values import Formula, number_text, predicate, word_formula
 
 __all__ = ["TYPES", "Code"]
@@ -25,16 +26,15 @@ class Code:
     and numbered in the order of the text.
     """
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, kept: BlockMemory) -> None:
         self.lanes = lanes
+        self.kept = kept
         self.lines: list[str] = []
         self.names: dict[Reg, str] = {}
         self.constants: dict[Reg, Constant] = {}
         self.functions: dict[str, str] = {}
         self._globals: dict[tuple[int, ...], str] = {}
-        self._tables: dict[tuple[int, ...], str] = {}
-        self._copied: tuple[int, ...] | None = None
-        self._scratch = False
+        self._tables = {words: f"table{k}" for k, words in enumerate(kept.tables)}
         self._indent = "  "
         self._count = 0
 
@@ -155,28 +155,13 @@ class Code:
         key = tuple(v & 0xFFFFFFFF for v in values)
         return self._globals.setdefault(key, f"data{len(self._globals)}")
 
-    def table(self, values: Sequence[int]) -> str:
-        """The name of an array of words in shared memory, which is filled when the kernel begins."""
-        key = tuple(v & 0xFFFFFFFF for v in values)
-        self.memory(key)
-        return self._tables.setdefault(key, f"table{len(self._tables)}")
+    def table(self, words: tuple[int, ...]) -> str:
+        """The name of the address of words in shared memory, which are put there when the kernel begins."""
+        return self._tables[words]
 
-    def copies(self, values: Sequence[int]) -> str | None:
-        """The name of an array of a word's copies for each lane of a warp, after the word before's; None: no room.
-
-        One table of a kernel has copies.
-        """
-        key = tuple(v & 0xFFFFFFFF for v in values)
-        if self._copied not in (None, key):
-            return None
-        self.memory(key)
-        self._copied = key
-        return "copies"
-
-    def scratch(self) -> str:
-        """The name of 8 bytes of shared memory by which one lane tells the others a value."""
-        self._scratch = True
-        return "scratch"
+    def is_copied(self, words: tuple[int, ...]) -> bool:
+        """Whether at the address `copies` there is a copy of each of the words for each lane of a warp."""
+        return self.kept.copied is not None and self.kept.copied[0] == words
 
     def outside(self) -> list[str]:
         """What stands above the kernel."""
@@ -189,25 +174,28 @@ class Code:
     def beginning(self) -> list[str]:
         """What stands first in the kernel."""
         lines = ["  const u32 lane = threadIdx.x;"]
-        if self._scratch:
-            lines.append("  __shared__ u64 scratch;")
-        for values, name in self._tables.items():
-            count = len(values)
-            lines.append(f"  __shared__ u32 {name}[{count}];")
+        if self.kept.scratch is not None:
+            lines.append(f"  u64& scratch = *(u64*)(shared + {self.kept.scratch}u);")
+        filled = []
+        for words, name in self._tables.items():
+            filled.append((name, self.kept.tables[words]))
+            count = len(words)
             for start in range(0, count, self.lanes):
                 place = f"lane + {start}u" if start else "lane"
                 some = f"if ({place} < {count}u) " if start + self.lanes > count else ""
-                lines.append(f"  {some}{name}[{place}] = __ldg(&{self._globals[values]}[{place}]);")
-        if self._copied is not None:
-            count = len(self._copied) * WARP // 4
+                there = f"((u32*)(shared + {self.kept.tables[words]}u))[{place}]"
+                lines.append(f"  {some}{there} = __ldg(&{self.memory(words)}[{place}]);")
+        if self.kept.copied is not None:
+            words, first = self.kept.copied
+            filled.append(("copies", first))
+            count = len(words) * WARP // 4
             lines += [
-                f"  __shared__ uint4 copies[{count}];",
                 f"  for (u32 i = lane; i < {count}u; i += {self.lanes}u) {{",
-                f"    const u32 x = __ldg(&{self._globals[self._copied]}[i / {WARP // 4}u]);",
-                "    copies[i] = make_uint4(x, x, x, x);",
+                f"    const u32 x = __ldg(&{self.memory(words)}[i / {WARP // 4}u]);",
+                f"    ((uint4*)(shared + {first}u))[i] = make_uint4(x, x, x, x);",
                 "  }",
             ]
-        return [*lines, "  __syncthreads();"] if self._tables or self._copied is not None else lines
+        return [*lines, *_addresses(filled)]
 
     # Warps
 
@@ -218,6 +206,17 @@ class Code:
             return "~0u"
         part = number_text((1 << rest) - 1)
         return part if not whole else f"(lane < {whole * WARP}u ? ~0u : {part})"
+
+
+def _addresses(filled: Sequence[tuple[str, int]]) -> list[str]:
+    """Where arrays of shared memory begin: numbers that nobody has before the block has filled them."""
+    if not filled:
+        return []
+    lines = ["  __syncthreads();"]
+    for name, first in filled:
+        start = f'"r"((u32)__cvta_generic_to_shared(shared) + {first}u)'
+        lines += [f"  u32 {name};", f'  asm volatile("mov.u32 %0, %1;" : "=r"({name}) : {start} : "memory");']
+    return lines
 
 
 def _closes_last(text: str) -> bool:

@@ -30,8 +30,8 @@ __all__ = ["SYMBOL", "CudaDriver", "Driver", "Word", "open_driver"]
 SYMBOL = b"bw_kernel"
 """Of the one kernel in a cubin."""
 
-UNASKED_SHARED = 16 << 10
-"""Bytes of dynamic shared memory that we do not ask for: 48 KiB are free, but a kernel's own tables are in them too."""
+UNASKED_SHARED = 48 << 10
+"""Bytes of dynamic shared memory that any kernel may use without asking; ours have no other."""
 
 _PORTABLE, _MAPPED = 1, 2  # CU_MEMHOSTALLOC_*
 _PAGE = 4096
@@ -62,7 +62,7 @@ class Driver(Protocol):
         """The device in whose memory an address lies."""
 
     def load(self, device: int, code: bytes, architecture: str, shared: int) -> object:
-        """A handle of the kernel in a cubin, which may then use that many bytes of dynamic shared memory."""
+        """A handle of the kernel in a cubin, which may then use that many bytes of shared memory, all of it dynamic."""
 
     def word(self, device: int) -> Word:
         """A new word, 0 at first."""

@@ -1,9 +1,8 @@
 """Lane IR as CUDA C++: a lane is a thread, a block's lanes are a thread block.
 
 The text defines one kernel, `bw_kernel`, with a 64-bit parameter per argument slot (s0, s1 ...) and the address of the
-word that gets the code of a failure.  It includes nothing.  Dynamic shared memory holds the `shared` bytes of the
-function; what the text needs besides (a word to tell all lanes something, copies of tables) is static, so that a launch
-asks for `Function.shared` bytes.  The same function gives the same text.
+word that gets the code of a failure.  It includes nothing.  Shared memory is dynamic, and there is as much of it as
+`block_memory.py` says.  The same function gives the same text.
 """
 
 from __future__ import annotations
@@ -50,6 +49,7 @@ from ..lane.ir import (
 from ..target import Target
 from .arithmetic import apply_kind
 from .atoms import select_row
+from .block_memory import block_memory, check_block
 from .code import Code
 from .memory import assembly, atom, copy_async, prefetch, read, read_matrix, write
 from .reach import Reach
@@ -74,6 +74,7 @@ def emit(function: Function, target: Target) -> str:
             f"{function.name} asks for {function.lanes} lanes, but a block of a GPU has at most {MOST_LANES}; "
             "give grid(..., lanes=) fewer, or compile for a CPU"
         )
+    check_block(function, target)
     return _Emitter(function, target).text()
 
 
@@ -83,7 +84,7 @@ class _Emitter:
     def __init__(self, function: Function, target: Target) -> None:
         self.function = function
         self.target = target
-        self.code = Code(function.lanes)
+        self.code = Code(function.lanes, block_memory(function))
         self.reach = Reach(function)
 
     def text(self) -> str:
@@ -91,8 +92,9 @@ class _Emitter:
         code, function = self.code, self.function
         parameters = "".join(f"u64 s{k}, " for k in range(function.slots))
         head = f'extern "C" __global__ void __launch_bounds__({function.lanes}) bw_kernel({parameters}i32* failure) {{'
-        memory = ["extern __shared__ __align__(1024) unsigned char shared[];"] if function.shared else []
-        lines = [_TYPES, *memory, *code.outside(), head, *code.beginning(), *code.lines, "}"]
+        memory = ["extern __shared__ __align__(1024) unsigned char shared[];"] if code.kept.bytes else []
+        beginning = code.beginning()  # which may name arrays that stand outside
+        lines = [_TYPES, *memory, *code.outside(), head, *beginning, *code.lines, "}"]
         return "\n".join(lines) + "\n"
 
     def body(self, statements: Sequence[Statement]) -> None:

@@ -36,7 +36,7 @@ class Launch:
     """All that launching needs to know of a kernel beside its code.
 
     lanes   threads of a block
-    shared  bytes of dynamic shared memory of a block
+    shared  bytes of shared memory of a block
     """
 
     name: str

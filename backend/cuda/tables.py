@@ -15,31 +15,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..lane.ir import Lookup, LookupBytes, PickBytes, Reg
+from .block_memory import words_of
 from .code import Code
 from .lane_values import number_text
 
 __all__ = ["lookup", "lookup_bytes", "pick_bytes"]
 
-_SHARED_WORDS = 1024  # a longer table stays in global memory
-_COPIED = (64, 128, 256)
-
 
 def lookup(code: Code, op: Lookup, result: Reg) -> None:
-    table = [v & 0xFFFFFFFF for v in op.table]
+    table = tuple(v & 0xFFFFFFFF for v in op.table)
     index = code.get(op.index)
     if len(set(table)) == 1:
         code.define(result, number_text(table[0]))
     elif len(table) == 2:
         code.define(result, f"({index} & 1u) != 0u ? {number_text(table[1])} : {number_text(table[0])}")
-    elif len(table) in _COPIED and (copies := code.copies(table)) is not None:
+    elif code.is_copied(table):
         code.function("own_bank", _OWN_BANK)
         place = f"({index} << 7 & {(len(table) - 1) << 7}u) | own_bank()"
-        code.define(result, f"*(const u32*)((const char*){copies} + ({place}))")
-    elif len(table) <= _SHARED_WORDS:
-        code.define(result, f"{code.table(table)}[{index} & {len(table) - 1}u]")
+        code.define(result, f"{code.function('shared_word', _WORD)}(copies + ({place}))")
+    elif table in code.kept.tables:
+        place = f"{code.table(table)} + (({index} & {len(table) - 1}u) << 2)"
+        code.define(result, f"{code.function('shared_word', _WORD)}({place})")
     else:
         code.define(result, f"__ldg(&{code.memory(table)}[{index} & {len(table) - 1}u])")
 
+
+# An address of 32 bits is added up by the read itself.  What is read never changes, so that reads may move.
+_WORD = """static __device__ __forceinline__ u32 shared_word(u32 at) {
+  u32 x;
+  asm("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(at));
+  return x;
+}"""
+
+_BYTE = """static __device__ __forceinline__ u32 shared_byte(u32 at) {
+  u32 x;
+  asm("ld.shared.u8 %0, [%1];" : "=r"(x) : "r"(at));
+  return x;
+}"""
 
 # The number within the warp, from the register that holds it: as a part of threadIdx.x it would be masked at every use.
 _OWN_BANK = """static __device__ __forceinline__ u32 own_bank() {
@@ -60,14 +72,9 @@ _SPREAD = """static __device__ __forceinline__ u32 spread_bit3(u32 x) {
 }"""
 
 
-def _words(table: Sequence[int]) -> list[int]:
-    entries = [v & 0xFF for v in table]
-    return [int.from_bytes(bytes(entries[k : k + 4]), "little") for k in range(0, len(entries), 4)]
-
-
 def lookup_bytes(code: Code, op: LookupBytes, result: Reg) -> None:
     word, table = code.get(op.word), list(op.table)
-    words = [number_text(w) for w in _words(table)]
+    words = [number_text(w) for w in words_of(table)]
     if len(table) == 16:
         code.function("nibbles", _NIBBLES)
         code.function("spread_bit3", _SPREAD)
@@ -76,11 +83,12 @@ def lookup_bytes(code: Code, op: LookupBytes, result: Reg) -> None:
         rest = f"__byte_perm({words[2]}, {words[3]}, {place})"
         code.define(result, f"({high} & {rest}) | (~{high} & {low})")
         return
-    held = code.table(_words(table))
+    code.function("shared_byte", _BYTE)
+    held = code.table(words_of(table))
     parts = []
     for k in range(4):
         byte = f"({word} >> {8 * k} & {len(table) - 1}u)"
-        parts.append(f"(u32)((const unsigned char*){held})[{byte}]{f' << {8 * k}' if k else ''}")
+        parts.append(f"shared_byte({held} + {byte}){f' << {8 * k}' if k else ''}")
     code.define(result, " | ".join(parts))
 
 

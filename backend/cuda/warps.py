@@ -70,7 +70,7 @@ def first(code: Code, op: First, result: Reg) -> None:
         code.define(result, f"__shfl_sync({code.everyone()}, {value}, 0){test}")
         return
     with code.block("if (lane == 0u)"):
-        code.line(f"{code.scratch()} = {code.get(op.x) if op.x.type == 'i64' else code.word(op.x)};")
+        code.line(f"scratch = {code.get(op.x) if op.x.type == 'i64' else code.word(op.x)};")
     _told(code, result)
 
 
@@ -97,5 +97,5 @@ def exchange(code: Code, op: Exchange, result: Reg) -> None:
     if op.offset.type == "i64":
         address = f"(u32*)({code.get(op.base)} + {code.get(op.offset)})"
     with code.block("if (lane == 0u)"):
-        code.line(f"{code.scratch()} = atomicCAS({address}, {code.get(op.expected)}, {code.get(op.new)});")
+        code.line(f"scratch = atomicCAS({address}, {code.get(op.expected)}, {code.get(op.new)});")
     _told(code, result)

@@ -80,22 +80,17 @@ def simulate(
     blocks: int,
     atoms: Mapping[str, Meaning | SharedMeaning] | None = None,
     warp: int | None = None,
-    shared_bytes: int | None = None,
 ) -> Facts:
     """Runs blocks 0 .. blocks - 1 and tells what they did.
 
     Arrays must be contiguous; ints are i64 slots, floats f64 slots.  `atoms` gives the meaning of each hardware
     instruction by name (by default those of the CPU's table), `warp` the lanes of a GPU's warp (None: lanes are in
-    step), `shared_bytes` the shared memory that a block may have.
+    step).
 
     Raises LaneError; a failure that the program reports raises it once its block has ended, with the failure's text.
     """
     if len(slots) != function.slots:
         raise LaneError(f"{function.name} takes {function.slots} slots, but {len(slots)} were given")
-    if shared_bytes is not None and function.shared > shared_bytes:
-        raise LaneError(
-            f"{function.name} needs {function.shared} bytes of shared memory, but a block has {shared_bytes} at most"
-        )
     machine = _Machine(function, slots, _cpu_atoms() if atoms is None else atoms, warp)
     for block in range(blocks):
         machine.run_block(block)

@@ -92,12 +92,12 @@ def _in_pairs(c: Context, tile: Tile, op: Cast) -> bool:
     """Whether two codes at once are looked up in a table of halves."""
     return (
         isinstance(op.x.type.dtype, Codebook) and isinstance(tile.form, Packed) and c.target.warp is not None
-        and op.to.name in ("f16", "bf16") and op.rounding != "stochastic" and tile.type.dtype.bits <= _PAIRED
+        and op.to.name in ("f16", "bf16") and op.rounding != "stochastic" and tile.type.dtype.bits <= PAIRED
         and tile.registers % 2 == 0
     )  # fmt: skip
 
 
-_PAIRED = 4  # bits of codes whose pairs number 256
+PAIRED = 4  # bits of codes of which two are looked up at once, with a table of at most 256
 
 
 def _pairs(b: Builder, form: Packed, op: Cast) -> Sequence[Reg]:

@@ -47,7 +47,7 @@ def report(compiled: Compiled, code: bytes) -> dict[str, int | float]:
     figures: dict[str, int | float] = {
         "object_bytes": len(code),
         "lanes": compiled.function.lanes,
-        "shared_memory_bytes": compiled.function.shared,
+        "shared_memory_bytes": compiled.shared_bytes,
         "vector_registers": body.whole.registers,
         "spills": body.whole.saves,
         "reloads": body.whole.reloads,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..cuda.architectures import ARCHITECTURES
 from ..cuda.flow import SassLoop, basic_blocks, loops
 from ..cuda.resources import resources
 from ..cuda.sass import SassInstruction, disassemble, read_instructions
@@ -13,9 +12,6 @@ from .gpu_instructions import GPU_KINDS, global_load_bits, gpu_kind, is_uniform,
 from .work import Work, work_of
 
 __all__ = ["gpu_report"]
-
-_RESERVED = 1024
-"""Bytes of a block's shared memory that the system keeps from compute capability 9.0 on, counted in a cubin."""
 
 
 def gpu_report(compiled: Compiled, cubin: bytes) -> dict[str, int | float]:
@@ -49,11 +45,10 @@ def gpu_report(compiled: Compiled, cubin: bytes) -> dict[str, int | float]:
     instructions = read_instructions(disassemble(cubin))
     taken = resources(cubin)
     lanes = compiled.function.lanes
-    reserved = _RESERVED if ARCHITECTURES[compiled.target.cpu].capability >= (9, 0) else 0
     figures: dict[str, int | float] = {
         "cubin_bytes": len(cubin),
         "lanes": lanes,
-        "shared_memory_bytes": compiled.function.shared + max(0, taken.shared_bytes - reserved),
+        "shared_memory_bytes": compiled.shared_bytes,
         "registers": taken.registers,
         "local_memory_bytes": taken.local_bytes,
         "spills": _count(instructions, "STL"),

@@ -7,8 +7,10 @@ from math import gcd
 from typing import Literal
 
 from ...backend.cuda.architectures import ARCHITECTURES, WARP
+from ...backend.cuda.block_memory import table_bytes
+from ...backend.lower.casts import PAIRED
 from ...backend.target import Target
-from ...vm.dtypes import DType, dtype
+from ...vm.dtypes import Codebook, DType, dtype
 from ..build import ParameterValue
 from ..kernel import Kernel, KernelSource
 from .plan import library
@@ -119,11 +121,19 @@ def lanes(p: Prepared) -> int:
 
 
 def shared_bytes(p: Prepared, s: GpuSchedule) -> int:
-    """Of a block, about: x with a little room after each row, and the ring of weights."""
+    """Of a block, about: x with a little room after each row, the ring of weights, and the table of a codebook."""
     weights = p.storage.tile_bytes * (lanes(p) // WARP)
+    more = _table_bytes(p.element) + 4096
     if s.form == "decode":
-        return s.rows * (2 * s.chunk + 16) + s.stages * weights + 4096
-    return s.stages * (weights + s.rows * (2 * p.shape.run + 16)) + 4096
+        return s.rows * (2 * s.chunk + 16) + s.stages * weights + more
+    return s.stages * (weights + s.rows * (2 * p.shape.run + 16)) + more
+
+
+def _table_bytes(element: DType) -> int:
+    """Codes of a codebook are looked up, in pairs if they are short."""
+    if not isinstance(element, Codebook):
+        return 0
+    return table_bytes(1 << element.bits * (2 if element.bits <= PAIRED else 1))
 
 
 def _chunk(p: Prepared, rows: int, depth: int) -> int:

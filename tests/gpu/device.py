@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bitwright.backend.cuda.block_memory import block_bytes
 from bitwright.backend.cuda.build import assemble
 from bitwright.backend.cuda.driver import open_driver
 from bitwright.backend.cuda.emit import emit
@@ -82,14 +83,15 @@ class DeviceArray:
 def run_device(function: Function, slots: Sequence[NDArray[np.generic] | int | float], blocks: int) -> int:
     """Runs the blocks on arrays that are copied there and back; the number of the failure that it reports, or 0."""
     machine, driver = here(), open_driver()
+    shared = block_bytes(function)
     code = assemble(emit(function, machine), machine)
     held = [DeviceArray(s) if isinstance(s, np.ndarray) else s for s in slots]
     words = [_word(s) for s in held]
-    handle, failure = driver.load(0, code, machine.cpu, function.shared), driver.word(0)
+    handle, failure = driver.load(0, code, machine.cpu, shared), driver.word(0)
     values = (ctypes.c_uint64 * (len(words) + 1))(*words, failure.address)
     start = ctypes.addressof(values)
     pointers = (ctypes.c_void_p * len(values))(*range(start, start + 8 * len(values), 8))
-    driver.launch(0, handle, blocks, function.lanes, function.shared, 0, ctypes.addressof(pointers))
+    driver.launch(0, handle, blocks, function.lanes, shared, 0, ctypes.addressof(pointers))
     driver.synchronize(0)
     for given, there in zip(slots, held, strict=True):
         if isinstance(given, np.ndarray) and isinstance(there, DeviceArray):

@@ -23,7 +23,7 @@ def on_gpu(sample: Sample) -> Results:
     compiled = compile_program(sample.program, here())
     function = compiled.function
     assert function is not None
-    launch = Launch(sample.name, compiled.signature, here().cpu, function.lanes, function.shared)
+    launch = Launch(sample.name, compiled.signature, here().cpu, function.lanes, compiled.shared_bytes)
     run = CudaFunction(launch, compiled.code, open_driver())
     there = [DeviceArray(a) if isinstance(a, np.ndarray) else a for a in given]
     run(*there, *(sample.sizes[v.name] for v in compiled.signature.explicit))

@@ -28,7 +28,7 @@ def emulate(program: Program, target: Target, arguments: list[Argument], sizes: 
     slots = [a if isinstance(a, np.ndarray) else _bits(a) for a in arguments]
     slots += [call.scalars[v] for v in program.sizes]
     blocks = prod(evaluate(n, call.scalars) for n in program.grid)
-    failure, printed = run(to_ptx(compiled.ir, target), slots, blocks, function.lanes, function.shared)
+    failure, printed = run(to_ptx(compiled.ir, target), slots, blocks, function.lanes, compiled.shared_bytes)
     if failure:
         raise RuntimeError(function.failures[failure - 1])
     return printed

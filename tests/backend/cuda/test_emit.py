@@ -184,9 +184,9 @@ def test_a_table_is_copied_to_shared_memory_once() -> None:
             1 + k % 2, body.let(Lookup(table, body.apply("add", "i32", index, body.number(k, "i32"))), "i32", False)
         )
     cuda = text(body)
-    assert cuda.count("__shared__") == 1
-    assert cuda.count("table0[w") == 3
-    assert cuda.index("table0[lane] =") < cuda.index("__syncthreads();") < cuda.index("table0[w")
+    assert cuda.count("__ldg(&data0[lane])") == 1
+    assert cuda.count("shared_word(table0 + ") == 3
+    assert cuda.index("__ldg(") < cuda.index("__syncthreads();") < cuda.index('"=r"(table0)') < cuda.index("(table0 +")
 
 
 def test_copies_without_a_mask_name_no_size_of_the_source() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bitwright.backend.cuda.architectures import ARCHITECTURES
+from bitwright.backend.cuda.block_memory import block_bytes
 from bitwright.backend.cuda.build import to_ptx
 from bitwright.backend.cuda.emit import emit
 from bitwright.backend.lane.ir import KINDS, Apply, For, If, Operation, Show, Statement, While
@@ -55,5 +56,5 @@ def test_emulated_ptx_does_what_the_simulator_does(case: Case) -> None:
     given = case.arguments()
     text = to_ptx(emit(case.function, MACHINE), MACHINE)
     slots = [int(np.float64(s).view(np.int64)) if isinstance(s, float) else s for s in given]
-    failure, _ = run(text, slots, case.blocks, case.function.lanes, case.function.shared)
+    failure, _ = run(text, slots, case.blocks, case.function.lanes, block_bytes(case.function))
     case.check(given, failure)

@@ -348,13 +348,6 @@ def test_matrices_are_multiplied_by_warps() -> None:
         simulate(half.function(0), [], 1, MEANINGS, WARP)
 
 
-def test_shared_memory_has_a_limit() -> None:
-    function = Writing().function(0, 1025)
-    simulate(function, [], 1, shared_bytes=1025)
-    with pytest.raises(LaneError, match="needs 1025 bytes of shared memory, but a block has 1024 at most"):
-        simulate(function, [], 1, shared_bytes=1024)
-
-
 def test_an_error_names_registers_as_the_listing_does() -> None:
     body = Writing()
     body.put(OWN)

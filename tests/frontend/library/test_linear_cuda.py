@@ -10,6 +10,7 @@ import pytest
 
 import bitwright as bw
 from bitwright.backend.cuda.architectures import ARCHITECTURES
+from bitwright.backend.pipeline import compile_program
 from bitwright.frontend.library.plan_cuda import (
     GpuSchedule,
     cuda_kernel,
@@ -222,8 +223,18 @@ def test_schedules_fit_every_gpu(name: str) -> None:
         assert found[0] == plan_cuda(p, m, where)
         assert all(shared_bytes(p, s) <= ARCHITECTURES[name].shared_bytes for s in found)
     compiled = cuda_kernel(p, plan_cuda(p, 32, where), "f16", bw.dtype("f16"), False, where).compiled
-    assert compiled.function is not None
-    assert compiled.function.shared <= shared_bytes(p, plan_cuda(p, 32, where))
+    assert compiled.shared_bytes <= shared_bytes(p, plan_cuda(p, 32, where))
+
+
+@pytest.mark.parametrize("m", [32, 64])
+def test_where_memory_is_scarce_a_table_takes_a_stage(m: int) -> None:
+    where = bw.target("cuda:sm_86")
+    weights = np.random.default_rng(0).standard_normal((128, 1024)).astype(np.float32)
+    integers, table = (prepare_cuda(bw.quantize(weights, w), "f16", where).planned_for(8192) for w in ("u4", "nf4"))
+    s = plan_cuda(table, m, where)
+    assert s.stages == plan_cuda(integers, m, where).stages - 1
+    program = cuda_kernel(table, s, "f16", bw.dtype("f16"), False, where).program
+    assert compile_program(program, where, until="lower").shared_bytes <= shared_bytes(table, s)
 
 
 def test_groups_that_no_product_takes_are_refused() -> None:
