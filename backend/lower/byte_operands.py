@@ -35,7 +35,7 @@ _MAGIC, _MAGIC_VALUE = 0x4B400000, 1.5 * 2.0**23
 _NUMBERS = 1 << 22  # sums below it are the fraction of the number they begin with
 _WORDS = 1 << 31
 _PLANES = 3  # of a code, at most, that are looked at by themselves
-_CHAIN = 3  # instructions that a product of its own is worth, for each operand word: itself, and what its sums take
+_CHAIN = 3  # instructions that a product of 8 columns is worth, for each operand word: itself, and what its sums take
 
 Rows = Sequence[Sequence[Sequence[int]]]
 """For each row, whose products are summed, its operand words as the registers that share them."""
@@ -46,11 +46,14 @@ def widens(source: Int, to: Int) -> bool:
     return to.bits == _BYTE and source.bits <= _BYTE and to.min <= source.min and source.max <= to.max
 
 
-def as_bytes(b: Builder, source: Int, to: Int, form: Packed, rows: Rows) -> Parts | None:
-    """How codes of `source` are bytes of the type `to`; None if there is nothing to gain over bytes as they are."""
+def as_bytes(b: Builder, source: Int, to: Int, form: Packed, rows: Rows, columns: int = 1) -> Parts | None:
+    """How codes of `source` are bytes of the type `to`; None if there is nothing to gain over bytes as they are.
+
+    `columns`: how many times 8 columns they are multiplied with.
+    """
     if source.bits == _BYTE or not widens(source, to):
         return None
-    ways = [_way(form, groups, source, to, rows) for groups in _cuts(form, source.bits)]
+    ways = [_way(form, groups, source, to, rows, columns) for groups in _cuts(form, source.bits)]
     found = [w for w in ways if w is not None]
     best = min(found, key=lambda w: w.cost)
     parts = tuple(
@@ -100,16 +103,16 @@ def _cuts(form: Packed, bits: int) -> Iterator[tuple[range, ...]]:
             yield tuple(range(low, high) for low, high in pairwise(edges))
 
 
-def _way(form: Packed, groups: tuple[range, ...], source: Int, to: Int, rows: Rows) -> _Way:
+def _way(form: Packed, groups: tuple[range, ...], source: Int, to: Int, rows: Rows, columns: int) -> _Way:
     room = []
     for bits in groups:
         top = source.signed and bits[-1] == source.bits - 1
         last = _BYTE - len(bits) - (1 if to.signed and not top else 0)
         room.append(range(last if top else 0, last + 1))
-    return _placed(form, groups, room, rows)
+    return _placed(form, groups, room, rows, columns)
 
 
-def _placed(form: Packed, groups: tuple[range, ...], room: Sequence[range], rows: Rows) -> _Way:
+def _placed(form: Packed, groups: tuple[range, ...], room: Sequence[range], rows: Rows, columns: int = 1) -> _Way:
     """The places, in `room` for each part, to which the fewest instructions bring the bits, row by row."""
     shifts: set[tuple[int, int]] = set()
     places, cost = [], 0
@@ -124,7 +127,7 @@ def _placed(form: Packed, groups: tuple[range, ...], room: Sequence[range], rows
             chosen.append(place)
         places.append(tuple(chosen))
     words = sum(len(row) for row in rows)
-    return _Way(groups, tuple(places), 4 * cost + _CHAIN * words * (len(groups) - 1))
+    return _Way(groups, tuple(places), 4 * cost + _CHAIN * columns * words * (len(groups) - 1))
 
 
 def _moves(form: Packed, registers: Sequence[int], bits: range, place: int) -> list[tuple[int, int]]:

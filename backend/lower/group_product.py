@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...vm.dtypes import DType, Float
 from ...vm.ir import For, If, Let, Statement, Value, While, walk
 from ...vm.layout.relation import Layout
 from ...vm.layout.spread import same_lanes
 from ...vm.ops import Dot, Transpose
 from ..cuda.atoms_group import GROUP, WIDTHS
-from ..lane.ir import Reg
+from ..lane.ir import Reg, Type
 from ..target import Target
 from .context import Context
 from .group_tile import GroupTile
@@ -24,8 +25,8 @@ from .tile import coordinates
 
 __all__ = ["GroupProduct", "only_products", "steps_of"]
 
-_TERMS = 16
-_PIECE = 8  # terms of which a word of each of four lanes is a part
+_ROW = 8  # columns of which a product's registers are
+_QUAD = 4  # lanes that share a row: a word of each is a part of the same terms
 _TURN = 2  # steps whose left operands are in registers while those of the next are made
 _LEAST = 64  # columns from which on these products keep the tensor cores busy
 
@@ -34,19 +35,22 @@ _LEAST = 64  # columns from which on these products keep the tensor cores busy
 class GroupProduct:
     """Chains of one instruction over the terms, for all pairs of rows.
 
-    steps  for each 16 terms, where they begin, and which of a row's words hold their halves
+    kind   of the elements, as the instruction is named
+    type   of the sums
+    steps  for each 32 bytes of terms, where they begin, and which of a row's words hold their halves
     sums   [row][column]: the two registers of neighbouring columns
     """
 
     c: Context
-    type: str
+    kind: str
+    type: Type
     right: GroupTile
     steps: Sequence[tuple[int, int, int]]
     sums: Sequence[Sequence[Sequence[int]]]
 
     def add(self, a: Callable[[int, int], Reg], sums: list[Reg]) -> None:
         """Adds the product with the operand words a(row, word) to `sums`, in place."""
-        b, n = self.c.b, _PIECE * len(self.sums[0])
+        b, n = self.c.b, _ROW * len(self.sums[0])
         chains = [(top, self._chain(top)) for top in range(0, len(self.sums), 2)]
         for number, (term, *words) in enumerate(self.steps):
             if number and number % _TURN == 0:
@@ -56,19 +60,20 @@ class GroupProduct:
                 operands = [a(row, w) for w in words for row in (top, top + 1)]
                 held = [sums[r] for r in chain]
                 new = not number and self._nothing(held)
-                name = f"wgmma_{self.type}_n{n}{'_new' if new else ''}"
+                name = f"wgmma_{self.kind}_n{n}{'_new' if new else ''}"
                 taken = () if new else held
-                self._set(sums, chain, b.issue(name, "f32", len(chain), *operands, descriptor, *taken))
+                self._set(sums, chain, b.issue(name, self.type, len(chain), *operands, descriptor, *taken))
         every = [r for _, chain in chains for r in chain]
         together = every if 2 * len(every) in WIDTHS else chains[0][1]
+        wait = f"wgmma_wait_{'whole_' if self.type == 'i32' else ''}n{2 * len(together)}"
         for first in range(0, len(every), len(together)):
             some = every[first : first + len(together)]
-            held = [sums[r] for r in some]
-            self._set(sums, some, b.issue(f"wgmma_wait_n{2 * len(some)}", "f32", len(some), *held))
+            self._set(sums, some, b.issue(wait, self.type, len(some), *(sums[r] for r in some)))
 
-    def fresh(self, a: Callable[[int, int], Reg]) -> list[Reg]:
-        """The product alone."""
-        sums = [self.c.b.f32(0.0)] * sum(len(pair) for row in self.sums for pair in row)
+    def fresh(self, a: Callable[[int, int], Reg], start: Reg | None = None) -> list[Reg]:
+        """The product alone, or from where it is to start."""
+        count = sum(len(pair) for row in self.sums for pair in row)
+        sums = [self.c.b.constant(self.type, 0) if start is None else start] * count
         self.add(a, sums)
         return sums
 
@@ -132,30 +137,42 @@ def _serves(target: Target, lanes: int, op: Dot) -> bool:
     """Whether the product may be done so: by its types, its shape, and how its operands lie."""
     a, b, acc = op.a.type, op.b.type, op.acc.type
     (m, k), n = a.shape, b.shape[1]
-    if not target.has("wgmma") or lanes % GROUP or terms_of(target, a.dtype, b.dtype) != _TERMS:
+    terms = terms_of(target, a.dtype, b.dtype)
+    if not target.has("wgmma") or lanes % GROUP or not terms:
         return False
-    if n < _LEAST or n not in WIDTHS or a.layout is None or b.layout is None or acc.layout is None:
+    if n < _least(target, a.dtype) or n not in WIDTHS or a.layout is None or b.layout is None or acc.layout is None:
         return False
-    found = matrix_layouts((m, n, k), _TERMS, lanes, a.layout)
+    found = matrix_layouts((m, n, k), terms, lanes, a.layout)
     if found is None or not same_lanes(found.b, b.layout) or not same_lanes(found.sums, acc.layout):
         return False
     columns = coordinates(acc.layout, 2, lanes)[..., 1].reshape(lanes // WARP, -1)
-    return bool((columns == columns[0]).all()) and steps_of(a.layout, lanes) is not None
+    return bool((columns == columns[0]).all()) and steps_of(a.layout, lanes, terms) is not None
 
 
-def steps_of(a: Layout, lanes: int) -> list[tuple[int, int, int]] | None:
-    """For each 16 terms, where they begin, and which of a row's words hold their halves (`GroupProduct.steps`).
+def _least(target: Target, left: DType) -> int:
+    """Columns from which on these products take less than those of single warps.
 
-    None unless lane t of four has terms 2 t and 2 t + 1 of the eight that a word is for: then they lie in memory as in
-    the words.
+    Where warps have none of fp8, those are made of f16.
     """
+    missing = isinstance(left, Float) and left.bits == 8 and not target.has("mma_fp8")
+    return _ROW if missing else _LEAST
+
+
+def steps_of(a: Layout, lanes: int, terms: int) -> list[tuple[int, int, int]] | None:
+    """For each `terms`, where they begin, and which of a row's words hold their halves (`GroupProduct.steps`).
+
+    None unless a lane's words are neighbouring terms, and those of four lanes follow each other: then they lie in
+    memory as in the words.
+    """
+    piece = terms // 2
+    word = piece // _QUAD
     at = coordinates(a, 2, lanes)
     row = np.flatnonzero(at[0, :, 0] == at[0, 0, 0])
-    words = at[:, row, 1].reshape(lanes, -1, 2)
+    words = at[:, row, 1].reshape(lanes, -1, word)
     first = words[0, :, 0]
-    wanted = first[:, None] + 2 * (np.arange(lanes) % 4)[:, None, None] + np.arange(2)
-    number = {int(term): word for word, term in enumerate(first)}
-    starts = range(0, len(first) * _PIECE, _TERMS)
-    if not (words == wanted).all() or sorted(number) != list(range(0, len(first) * _PIECE, _PIECE)):
+    wanted = first[:, None] + word * (np.arange(lanes) % _QUAD)[:, None, None] + np.arange(word)
+    number = {int(term): number for number, term in enumerate(first)}
+    starts = range(0, len(first) * piece, terms)
+    if not (words == wanted).all() or sorted(number) != list(range(0, len(first) * piece, piece)):
         return None
-    return [(start, number[start], number[start + _PIECE]) for start in starts]
+    return [(start, number[start], number[start + piece]) for start in starts]

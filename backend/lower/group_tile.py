@@ -23,7 +23,6 @@ __all__ = ["GROUP_ALIGN", "GroupTile", "GroupWindow"]
 GROUP_ALIGN = 1024
 """What the first byte is a multiple of: the exchange goes by the bits of addresses."""
 
-_ELEMENT = 2  # bytes
 _ROWS = 8  # which the descriptor takes together
 _SPANS = {128: 3, 64: 2, 32: 1}  # bytes: bits of the row's number that count
 _UNIT = 16  # bytes that a descriptor counts in
@@ -31,29 +30,34 @@ _UNIT = 16  # bytes that a descriptor counts in
 
 @dataclass(frozen=True)
 class GroupTile:
-    """A tile [rows, terms] of elements of 16 bits; `terms` is a multiple of 16, and `rows` of 8."""
+    """A tile [rows, terms] of elements of 8 or 16 bits; `terms` are a multiple of 32 bytes, and `rows` of 8."""
 
     tile: Shared
 
     @property
+    def element(self) -> int:
+        """Bytes of an element."""
+        return self.tile.dtype.bits // 8
+
+    @property
     def span(self) -> int:
-        return next(s for s in _SPANS if self.tile.shape[1] * _ELEMENT % s == 0)
+        return next(s for s in _SPANS if self.tile.shape[1] * self.element % s == 0)
 
     @property
     def size(self) -> int:
         """In bytes."""
         rows, terms = self.tile.shape
-        return rows * terms * _ELEMENT
+        return rows * terms * self.element
 
     def places(self, elements: NDArray[np.int64]) -> NDArray[np.int64]:
         """At which byte each of the elements, [..., 2] with their row and term, begins."""
         rows, span = self.tile.shape[0], self.span
-        number, inside = np.divmod(elements[..., 1] * _ELEMENT, span)
+        number, inside = np.divmod(elements[..., 1] * self.element, span)
         return Swizzle(_SPANS[span], 4, 3).apply((number * rows + elements[..., 0]) * span + inside)
 
     def descriptor(self, c: Context, term: int) -> Reg:
-        """For the product with the 16 terms from `term` on."""
-        number, inside = divmod(term * _ELEMENT, self.span)
+        """For the product with 32 bytes of terms, from `term` on."""
+        number, inside = divmod(term * self.element, self.span)
         first = number * self.tile.shape[0] * self.span + inside
         fields = descriptor_fields(0, _ROWS * self.span, self.span)
         start = c.b.apply("and", c.b.apply("lshr", c.address(self.tile), c.b.i64(4)), c.b.i64(0x3FFF))

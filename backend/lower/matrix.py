@@ -56,12 +56,12 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     assert result.type.layout == acc.layout
     at = _places(c, a, b, acc, terms // 8)
     kind: Type = "i32" if isinstance(op.a.type.dtype, Int) else "f32"
-    alone = _Product(c, _name(op), kind, at, _Words(c, b, at.b))
+    alone = _Product(c, f"mma_{_kind(op)}", kind, at, _Words(c, b, at.b))
     sums = list(acc.values(c.b))
+    product = _group(c, op, at, kind, terms) or alone
     if isinstance(op.a.type.dtype, Int):
-        _integers(c, result, alone, a, k * _peak(op.a) * _peak(op.b), sums)
+        _integers(c, result, product, at, a, k * _peak(op.a) * _peak(op.b), sums)
         return True
-    product = _group(c, op, at) or alone
     way = as_fp8 if op.a.type.dtype.bits == 8 else parts_of
     parts = None if a.origin is None else way(c.b, c.target, *_told(a), at.a)
     if parts is None:
@@ -76,19 +76,19 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     return True
 
 
-def _integers(c: Context, result: Value, product: _Product, a: Tile, largest: int, sums: list[Reg]) -> None:
+def _integers(
+    c: Context, result: Value, product: _Product | GroupProduct, at: _Places, a: Tile, largest: int, sums: list[Reg]
+) -> None:
     """`largest`: what a sum of products may be."""
-    plain = _Words(c, a, product.at.a)
+    plain = _Words(c, a, at.a)
     source, to = None if a.origin is None else a.origin[0], a.type.dtype
     parts = None
     if isinstance(source, Int) and isinstance(to, Int) and a.origin is not None:
-        parts = as_bytes(c.b, source, to, a.origin[1], product.at.a)
-    rows = [[r for pair in row for r in pair] for row in product.at.sums]
+        parts = as_bytes(c.b, source, to, a.origin[1], at.a, len(at.sums[0]))
+    rows = [[r for pair in row for r in pair] for row in at.sums]
     none = (0,) * len(rows)
     one = Parts((Part(lambda row, registers: plain.of(registers), none),), none)
-    found = sums_of(
-        c.b, parts or one, rows, largest, sums, lambda part, start: product.fresh(_of(part, product.at), start)
-    )
+    found = sums_of(c.b, parts or one, rows, largest, sums, lambda part, start: product.fresh(_of(part, at), start))
     if found is None:
         product.add(lambda row, word: plain(row, word), sums)
         c.define(result, tuple(sums))
@@ -96,14 +96,14 @@ def _integers(c: Context, result: Value, product: _Product, a: Tile, largest: in
     c.tiles[result] = Tile(result.type, found.values, scaled=found.scaled)
 
 
-def _group(c: Context, op: Dot, at: _Places) -> GroupProduct | None:
-    """The product by four warps together, if b lies in memory for that."""
+def _group(c: Context, op: Dot, at: _Places, total: Type, terms: int) -> GroupProduct | None:
+    """The product by four warps together, if b lies in memory for that; `total`: of the sums."""
     layout = op.a.type.layout
     if op.b not in c.grouped or layout is None:
         return None
-    steps = steps_of(layout, c.lanes)
+    steps = steps_of(layout, c.lanes, terms)
     assert steps is not None
-    return GroupProduct(c, op.a.type.dtype.name, GroupTile(c.grouped[op.b]), steps, at.sums)
+    return GroupProduct(c, _kind(op), total, GroupTile(c.grouped[op.b]), steps, at.sums)
 
 
 def _peak(value: Value) -> int:
@@ -118,11 +118,12 @@ def _told(a: Tile) -> tuple[DType, DType, Packed]:
     return a.origin[0], a.type.dtype, a.origin[1]
 
 
-def _name(op: Dot) -> str:
+def _kind(op: Dot) -> str:
+    """The factors' types, as instructions are named by them."""
     a, b = op.a.type.dtype, op.b.type.dtype
     if isinstance(a, Int) and isinstance(b, Int):
-        return {(1, 1): "mma_s8", (0, 0): "mma_u8", (0, 1): "mma_us8", (1, 0): "mma_su8"}[a.signed, b.signed]
-    return f"mma_{_FP8.get(a.name, a.name)}"
+        return {(1, 1): "s8", (0, 0): "u8", (0, 1): "us8", (1, 0): "su8"}[a.signed, b.signed]
+    return _FP8.get(a.name, a.name)
 
 
 def _places(c: Context, a: Tile, b: Tile, acc: Tile, word: int) -> _Places:

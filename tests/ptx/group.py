@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .floats import numbers
 from .formats import Mask, f64_to_f32
-from .matrix import a_places
+from .matrix import BITS, a_places, number
 from .spaces import SHARED
 from .text import Instruction, Name, Number, PtxError, Vector
 
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Products", "group_product"]
 
-GROUP, WARP, DEPTH = 128, 32, 16
+GROUP, WARP = 128, 32
+ROW = 32  # bytes of a column of B
+FLOATS, BYTES = ("f16", "bf16", "e4m3", "e5m2"), ("s8", "u8")
 _NONSENSE = 0x7FC0DEAD  # a NaN
 _SPANS = {1: 128, 2: 64, 3: 32}  # bytes that a swizzle goes over, by its code in bits 62 and 63
 
@@ -70,20 +71,19 @@ def group_product(m: Machine, i: Instruction, active: Mask) -> None:
 def _start(m: Machine, i: Instruction) -> None:
     """``wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 d, a, descriptor, adds, 1, 1, 0``."""
     shape, (d, a, b) = i.words[4], i.words[5:8]
-    if (
-        not shape.startswith("m64n")
-        or not shape.endswith(f"k{DEPTH}")
-        or d != "f32"
-        or a != b
-        or a not in ("f16", "bf16")
-    ):
+    whole = d == "s32"
+    if not (a in BYTES and b in BYTES if whole else d == "f32" and a == b and a in FLOATS):
+        raise PtxError("a product of what types?")
+    end = f"k{8 * ROW // BITS[a]}"
+    if not shape.startswith("m64n") or not shape.endswith(end) or len(i.words) != 8:
         raise PtxError("what product?")
     to, left, descriptor, adds, *constants = i.operands
-    if [c.value if isinstance(c, Number) else None for c in constants] != [1, 1, 0]:
+    signs = [] if whole else [1, 1, 0] if BITS[a] == 16 else [1, 1]
+    if [c.value if isinstance(c, Number) else None for c in constants] != signs:
         raise PtxError("a product with other signs, or B the other way round")
     assert isinstance(to, Vector)
     assert isinstance(left, Vector)
-    n = int(shape[4 : -len(f"k{DEPTH}")])
+    n = int(shape[4 : -len(end)])
     names = tuple(item.text for item in to.items if isinstance(item, Name))
     registers = {item.text: m.value(item, 32).astype(np.uint32) for item in left.items if isinstance(item, Name)}
     if len(names) != n // 2 or len(registers) != 4:
@@ -98,12 +98,12 @@ def _start(m: Machine, i: Instruction) -> None:
     counts = m.value(adds, 1).astype(bool)
     address = np.stack([_addresses(int(word), n) for word in _one_for_each(m.value(descriptor, 64))])
     found = m.spaces.read_fenced(address.reshape(-1), 16)
-    right = found.view(np.uint16).reshape(len(address), n, DEPTH)
+    right = found.reshape(len(address), n, ROW)
     after = np.zeros_like(before)
     for group in range(m.threads // GROUP):
         threads = slice(group * GROUP, (group + 1) * GROUP)
         words = np.stack([r[threads] for r in registers.values()], axis=1)
-        after[threads] = _sums(words, right[group], before[threads], counts[threads], a)
+        after[threads] = _sums(words, right[group], before[threads], counts[threads], (a, b))
     m.products.sums[names] = after
     m.products.open.append(_Product(names, registers, address.reshape(-1), found))
     for name in names:
@@ -120,7 +120,7 @@ def _one_for_each(descriptor: NDArray[np.unsignedinteger]) -> NDArray[np.unsigne
 
 
 def _addresses(descriptor: int, n: int) -> NDArray[np.uint64]:
-    """[n, 2]: generic addresses of the pieces of 16 bytes (8 elements of k) of each column of B.
+    """[n, 2]: generic addresses of the pieces of 16 bytes of each column of B.
 
     Fields are in units of 16 bytes: bits 0-13 the address, 16-29 the offset from a piece to the next one in k (where
     nothing is swizzled), 32-45 that from 8 columns to the next 8; bits 62-63 are the swizzle.
@@ -141,24 +141,35 @@ def _addresses(descriptor: int, n: int) -> NDArray[np.uint64]:
 
 
 def _sums(
-    words: NDArray[np.uint32], right: NDArray[np.uint16], before: NDArray[np.uint32], counts: Mask, kind: str
+    words: NDArray[np.uint32],
+    right: NDArray[np.uint8],
+    before: NDArray[np.uint32],
+    counts: Mask,
+    kinds: tuple[str, str],
 ) -> NDArray[np.uint32]:
-    """[128, n / 2]: a group's sums.  Each warp has 16 rows of A and D, as mma has them, 8 columns at a time."""
-    b = numbers(right, kind).T
+    """[128, n / 2]: a group's sums, of elements of A and B of these kinds.
+
+    Each warp has 16 rows of A and D, as mma has them, 8 columns at a time.
+    """
+    of_a, of_b = kinds
+    whole, bits = of_a in BYTES, BITS[of_a]
+    per, depth = 32 // bits, 8 * ROW // bits
+    b = number(right.view(f"<u{bits // 8}").astype(np.uint32), of_b).T
     lane = np.arange(WARP)
     after = np.zeros_like(before)
-    register, half = np.divmod(np.arange(8), 2)
+    register, inside = np.divmod(np.arange(4 * per), per)
     for warp in range(GROUP // WARP):
         threads = slice(warp * WARP, (warp + 1) * WARP)
-        a = np.zeros((16, DEPTH))
-        codes = words[threads][:, register] >> (16 * half).astype(np.uint32) & np.uint32(0xFFFF)
-        a[a_places(lane, DEPTH, 2)] = numbers(codes, kind)
+        a = np.zeros((16, depth))
+        codes = words[threads][:, register] >> (bits * inside).astype(np.uint32) & np.uint32((1 << bits) - 1)
+        a[a_places(lane, depth, per)] = number(codes, of_a)
         product = (a[:, :, None] * b[None]).sum(axis=1)
         element = np.arange(before.shape[1])
         row = lane[:, None] // 4 + element % 4 // 2 * 8
         column = lane[:, None] % 4 * 2 + element % 2 + element // 4 * 8
-        given = np.where(counts[threads, None], before[threads].view(np.float32).astype(np.float64), 0.0)
-        after[threads] = f64_to_f32(given + product[row, column])
+        given = before[threads].view(np.int32 if whole else np.float32).astype(np.float64)
+        total = np.where(counts[threads, None], given, 0.0) + product[row, column]
+        after[threads] = (total.astype(np.int64) & 0xFFFFFFFF).astype(np.uint32) if whole else f64_to_f32(total)
     return after
 
 

@@ -15,10 +15,10 @@ from .text import Instruction, Operand, PtxError, Vector
 if TYPE_CHECKING:
     from .machine import Machine
 
-__all__ = ["a_places", "load_matrix", "multiply_matrices"]
+__all__ = ["BITS", "a_places", "load_matrix", "multiply_matrices", "number"]
 
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]
-_BITS = {"f16": 16, "bf16": 16, "s8": 8, "u8": 8, "e4m3": 8, "e5m2": 8}
+BITS = {"f16": 16, "bf16": 16, "s8": 8, "u8": 8, "e4m3": 8, "e5m2": 8}
 
 
 def a_places(lane: NDArray[np.int64], k: int, per: int) -> Places:
@@ -47,16 +47,17 @@ def _c_places(lane: NDArray[np.int64]) -> Places:
 def _elements(m: Machine, operand: Operand, kind: str) -> NDArray[np.float64]:
     """[threads, count]: the numbers in a vector of registers, low bits first."""
     assert isinstance(operand, Vector)
-    bits = _BITS[kind]
+    bits = BITS[kind]
     columns = []
     for item in operand.items:
         word = m.value(item, 32)
         for n in range(32 // bits):
-            columns.append(_number(word >> np.uint32(n * bits) & np.uint32((1 << bits) - 1), kind))
+            columns.append(number(word >> np.uint32(n * bits) & np.uint32((1 << bits) - 1), kind))
     return np.stack(columns, axis=1)
 
 
-def _number(code: Words, kind: str) -> NDArray[np.float64]:
+def number(code: Words, kind: str) -> NDArray[np.float64]:
+    """What codes of elements stand for."""
     match kind:
         case "s8":
             return code.astype(np.uint8).view(np.int8).astype(np.float64)
@@ -79,7 +80,7 @@ def multiply_matrices(m: Machine, i: Instruction, active: Mask) -> None:
     if not shape.startswith("m16n8k") or i.words[4:6] != ("row", "col") or len(i.words) != 10 or not active.all():
         raise PtxError("what product?")
     k, d, a, b = int(shape.removeprefix("m16n8k")), *kinds[:3]
-    per = 32 // _BITS[a]
+    per = 32 // BITS[a]
     lane = np.arange(32)
     x, y = _elements(m, i.operands[1], a), _elements(m, i.operands[2], b)
     to, given = i.operands[0], i.operands[3]

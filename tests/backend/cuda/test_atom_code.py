@@ -8,7 +8,7 @@ import pytest
 
 from bitwright.backend.cuda.architectures import ARCHITECTURES
 from bitwright.backend.cuda.atoms import rows_of
-from bitwright.backend.lane.ir import Atom, Function, Let, Read, Reg, SharedAddress, Write
+from bitwright.backend.lane.ir import Atom, Function, Let, Read, Reg, SharedAddress, Type, Write
 from bitwright.backend.target import Target, target
 from bitwright.tests.backend.lane.writing import Body
 
@@ -67,25 +67,34 @@ def test_rows_are_the_instructions_that_they_are_named_for(name: str) -> None:
     assert sum(found[o] for o in found if o.startswith("F2FP") and "PACK_AB" in o) == 2  # pack_f16x2, pack_bf16x2
 
 
+FLOAT_NAMES = {"f16": "HGMMA.64x{n}x16.F32", "bf16": "HGMMA.64x{n}x16.F32.BF16",
+               "e4m3": "QGMMA.64x{n}x32.F32.E4M3.E4M3", "e5m2": "QGMMA.64x{n}x32.F32.E5M2.E5M2"}  # fmt: skip
+BYTE_NAMES = {"s8": "IGMMA.64x{n}x32.S8.S8", "u8": "IGMMA.64x{n}x32.U8.U8", "us8": "IGMMA.64x{n}x32.U8.S8",
+              "su8": "IGMMA.64x{n}x32.S8.U8"}  # fmt: skip
+
+
 @pytest.mark.parametrize("n", [8, 256])
-def test_products_of_four_warps(n: int) -> None:
-    """Two products that follow one another, and one wait; ptxas keeps them asynchronous, or it would say so."""
+@pytest.mark.parametrize("names", [FLOAT_NAMES, BYTE_NAMES])
+def test_products_of_four_warps(n: int, names: dict[str, str]) -> None:
+    """Products that follow one another, and one wait; ptxas keeps them asynchronous, or it would say so."""
+    total: Type = "f32" if names is FLOAT_NAMES else "i32"
     machine, body = target("cuda:sm_90a"), Body(128)
     body.statements.append(Let((), Atom("fence_async", ())))
     places = body.places(4)
     words = [body.read(Read(body.slot(0), places, 32, align=4))[0] for _ in range(4)]
-    sums = tuple(body.apply("float", "f32", places) for _ in range(n // 2))
-    for name, given in ((f"wgmma_f16_n{n}", words), (f"wgmma_bf16_n{n}", words)):
-        results = tuple(Reg("f32", False) for _ in sums)
+    first = body.apply("float", "f32", places) if total == "f32" else places
+    sums = (first,) * (n // 2)
+    for name in names:
+        results = tuple(Reg(total, False) for _ in sums)
         descriptor = body.apply("or", "i64", body.let(SharedAddress(0), "i64", True), body.number(1 << 62))
-        body.statements.append(Let(results, Atom(name, (*given, descriptor, *sums))))
+        body.statements.append(Let(results, Atom(f"wgmma_{name}_n{n}", (*words, descriptor, *sums))))
         sums = results
-    results = tuple(Reg("f32", False) for _ in sums)
-    body.statements.append(Let(results, Atom(f"wgmma_wait_n{n}", sums)))
+    results = tuple(Reg(total, False) for _ in sums)
+    body.statements.append(Let(results, Atom(f"wgmma_wait_{'whole_' if total == 'i32' else ''}n{n}", sums)))
     for k, result in enumerate(results):
         base = body.apply("add", "i64", body.slot(0), body.number(512 * k))
         body.do(Write(base, places, 32, (result,), align=4))
     found = [i.opcode for i in read_instructions(disassemble(assemble(emit(body.function(1, 1024), machine), machine)))]
-    assert [o for o in found if o.startswith("HGMMA")] == [f"HGMMA.64x{n}x16.F32", f"HGMMA.64x{n}x16.F32.BF16"]
+    assert [o for o in found if o[1:].startswith("GMMA")] == [name.format(n=n) for name in names.values()]
     assert found.count("WARPGROUP.DEPBAR.LE") == 1
     assert any(o.startswith("FENCE.VIEW.ASYNC") for o in found)

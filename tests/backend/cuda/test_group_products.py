@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from bitwright.backend.cuda.atoms import MEANINGS
 from bitwright.backend.cuda.atoms_group import descriptor_fields
-from bitwright.backend.lane.ir import Atom, Barrier, Commit, CopyAsync, Let, Read, Reg, SharedAddress, WaitCopies, Write
+from bitwright.backend.lane.ir import (
+    Atom,
+    Barrier,
+    Commit,
+    CopyAsync,
+    Let,
+    Read,
+    Reg,
+    SharedAddress,
+    Type,
+    WaitCopies,
+    Write,
+)
 from bitwright.backend.lane.simulate import LaneError, simulate
 from bitwright.tests.backend.lane.writing import Body
 
@@ -22,29 +34,37 @@ BYTES = 32768
 
 
 def arranged(b: NDArray[np.generic], swizzle: int, leading: int, stride: int) -> NDArray[np.uint8]:
-    """Shared memory that holds b[n, k] (16-bit elements) as the product wants it."""
+    """Shared memory that holds b[n, k] as the product wants it."""
     memory = np.zeros(BYTES, np.uint8)
-    for (n, k), element in np.ndenumerate(b):
+    for (n, j), byte in np.ndenumerate(np.ascontiguousarray(b).view(np.uint8)):
         if swizzle == 0:
-            at = n % 8 * 16 + n // 8 * stride + k // 8 * leading + k % 8 * 2
+            at = n % 8 * 16 + n // 8 * stride + j // 16 * leading + j % 16
         else:
             period = 128 // swizzle  # rows that share 128 bytes
-            chunk = (k // 8) ^ (n // period % (swizzle // 16))
-            at = n % 8 * swizzle + n // 8 * stride + chunk * 16 + k % 8 * 2
-        memory[START + at : START + at + 2] = np.array([element]).view(np.uint8)
+            chunk = (j // 16) ^ (n // period % (swizzle // 16))
+            at = n % 8 * swizzle + n // 8 * stride + chunk * 16 + j % 16
+        memory[START + at] = byte
     return memory
 
 
+TYPES = {
+    "f16": (np.float16,) * 2, "bf16": (ml_dtypes.bfloat16,) * 2, "e4m3": (ml_dtypes.float8_e4m3fn,) * 2,
+    "e5m2": (ml_dtypes.float8_e5m2,) * 2, "s8": (np.int8,) * 2, "u8": (np.uint8,) * 2, "us8": (np.uint8, np.int8),
+    "su8": (np.int8, np.uint8),
+}  # fmt: skip
+
+
 class Product(Body):
-    """c[64, N] of each group's a[64, 16] and the shared b, step by step."""
+    """c[64, N] of each group's a[64, 32 bytes] and the shared b, step by step."""
 
     def __init__(self, n: int, kind: str = "f16") -> None:
         super().__init__(LANES)
         self.n, self.kind = n, kind
+        self.total: Type = "i32" if kind.endswith("8") else "f32"
         self.base = self.let(SharedAddress(0), "i64", True)
 
     def collective(self, name: str, operands: Sequence[Reg], count: int) -> tuple[Reg, ...]:
-        results = tuple(Reg("f32", False) for _ in range(count))
+        results = tuple(Reg(self.total, False) for _ in range(count))
         self.statements.append(Let(results, Atom(name, tuple(operands))))
         return results
 
@@ -60,7 +80,7 @@ class Product(Body):
         return list(self.read(Read(self.slot(1), self.places(16), 32, 4, align=16)))
 
     def sums(self) -> tuple[Reg, ...]:
-        return (self.constant("f32", 0.5),) * (self.n // 2)
+        return (self.constant("i32", 7) if self.total == "i32" else self.constant("f32", 0.5),) * (self.n // 2)
 
     def multiply(self, fields: int, start: int, sums: Sequence[Reg]) -> tuple[Reg, ...]:
         address = self.apply("lshr", "i64", self.base, self.number(4))
@@ -70,7 +90,7 @@ class Product(Body):
         return self.collective(f"wgmma_{self.kind}_n{self.n}", given, self.n // 2)
 
     def wait(self, sums: Sequence[Reg]) -> tuple[Reg, ...]:
-        return self.collective(f"wgmma_wait_n{self.n}", sums, len(sums))
+        return self.collective(f"wgmma_wait_{'whole_' if self.total == 'i32' else ''}n{self.n}", sums, len(sums))
 
     def ready(self) -> None:
         self.fill()
@@ -84,20 +104,22 @@ class Product(Body):
 
 
 def fragments(a: NDArray[np.generic]) -> NDArray[np.int32]:
-    """The words of a[group, 64, 16] in the lanes' registers, as mma has them for each warp's 16 rows."""
-    held = np.empty((GROUPS, 128, 8), a.dtype)
+    """The words of a[group, 64, k] in the lanes' registers, as mma has them for each warp's 16 rows."""
+    word = 4 // a.itemsize
+    held = np.empty((GROUPS, 128, 4 * word), a.dtype)
     for lane in range(128):
-        for i in range(8):
-            row = 16 * (lane // 32) + lane % 32 // 4 + 8 * (i // 2 % 2)
-            held[:, lane, i] = a[:, row, lane % 4 * 2 + i % 2 + 8 * (i // 4)]
+        for i in range(4 * word):
+            row = 16 * (lane // 32) + lane % 32 // 4 + 8 * (i // word % 2)
+            held[:, lane, i] = a[:, row, lane % 4 * word + i % word + 4 * word * (i // (2 * word))]
     return held.view(np.int32)
 
 
-def run(body: Product, image: NDArray[np.uint8], a: NDArray[np.generic]) -> NDArray[np.float32]:
+def run(body: Product, image: NDArray[np.uint8], a: NDArray[np.generic]) -> NDArray[np.generic]:
     """c[group, 64, n]."""
-    out = np.zeros((body.n // 2, GROUPS, 128), np.float32)
+    held = np.int32 if body.total == "i32" else np.float32
+    out = np.zeros((body.n // 2, GROUPS, 128), held)
     simulate(body.function(3, BYTES), [image, fragments(a), out], 1, MEANINGS, 32)
-    c = np.empty((GROUPS, 64, body.n), np.float32)
+    c = np.empty((GROUPS, 64, body.n), held)
     for lane in range(128):
         for r in range(body.n // 2):
             row = 16 * (lane // 32) + lane % 32 // 4 + 8 * (r // 2 % 2)
@@ -106,24 +128,31 @@ def run(body: Product, image: NDArray[np.uint8], a: NDArray[np.generic]) -> NDAr
 
 
 def operands(n: int, depth: int, kind: str = "f16") -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    rng, type = np.random.default_rng(n), np.float16 if kind == "f16" else ml_dtypes.bfloat16
-    return rng.integers(-8, 9, (GROUPS, 64, 16)).astype(type), rng.integers(-8, 9, (n, depth)).astype(type)
+    """a[group, 64, 32 bytes] and b[n, depth]: all integers that bytes are, and small ones as floats."""
+    rng, k = np.random.default_rng(n), 32 // np.dtype(TYPES[kind][0]).itemsize
+    found = []
+    for shape, type in zip(((GROUPS, 64, k), (n, depth)), TYPES[kind], strict=True):
+        low, high = (np.iinfo(type).min, np.iinfo(type).max) if kind.endswith("8") else (-8, 8)
+        found.append(rng.integers(low, high + 1, shape).astype(type))
+    return found[0], found[1]
 
 
-@pytest.mark.parametrize("kind", ["f16", "bf16"])
+@pytest.mark.parametrize("kind", list(TYPES))
 @pytest.mark.parametrize(
     ("n", "swizzle", "leading", "stride"),
     [(8, 0, 128, 256), (64, 0, 1024, 128), (16, 32, 0, 256), (32, 64, 0, 512), (64, 128, 0, 1024), (256, 32, 0, 256)],
 )
 def test_sums(n: int, swizzle: int, leading: int, stride: int, kind: str) -> None:
-    """One step of 16 along k: the last that the rows in shared memory have."""
-    depth = max(swizzle // 2, 16)
-    a, b = operands(n, depth, kind)
+    """One step of 32 bytes along k: the last that the rows in shared memory have."""
+    width = max(swizzle, 32)
+    size = np.dtype(TYPES[kind][0]).itemsize
+    a, b = operands(n, width // size, kind)
     body = Product(n, kind)
     body.ready()
-    start = START + (depth - 16) * 2
+    start = START + width - 32
     body.write_sums(body.wait(body.multiply(descriptor_fields(leading, stride, swizzle), start, body.sums())))
-    wanted = a.astype(np.float64) @ b[:, depth - 16 :].astype(np.float64).T + 0.5
+    wanted = a.astype(np.float64) @ b[:, (width - 32) // size :].astype(np.float64).T
+    wanted += 7 if kind.endswith("8") else 0.5
     np.testing.assert_array_equal(run(body, arranged(b, swizzle, leading, stride), a), wanted)
 
 

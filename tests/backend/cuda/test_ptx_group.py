@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import bitwright as bw
+from bitwright.frontend.library.bytes_cuda import byte_storage
 from bitwright.tests.backend.lower.test_wgmma import INTO, NUMPY, SUMS, kernel
+from bitwright.tests.backend.lower.test_wgmma_bytes import FP8
+from bitwright.tests.backend.lower.test_wgmma_bytes import SUMS as BYTES
 from bitwright.tests.ptx.machine import run
 from bitwright.tests.ptx.text import PtxError
+from bitwright.vm.dtypes import dtype
 
 pytest.importorskip("cuda.bindings.nvrtc")
 
@@ -60,3 +65,27 @@ def test_a_wait_that_is_left_out_is_noticed() -> None:
     assert broken != text
     found, _ = launched(broken, "bf16", 192, 48, 128, shared)
     assert np.isnan(found).any()
+
+
+@pytest.mark.parametrize(
+    ("of_x", "kind", "value", "bm"),
+    [("i8", "u3", "u8", 64), ("i8", "i8", "i8", 64), ("f8e4m3fn", "f4e2m1", "f8e4m3fn", 8)],
+)
+def test_products_of_bytes(of_x: str, kind: str, value: str, bm: int) -> None:
+    """Weights in registers, decoded or as they are; sums of integers begin at any word."""
+    m, k, whole = bm - 3, 256, of_x == "i8"
+    random = np.random.default_rng(bm)
+    codes = random.integers(0, 1 << dtype(kind).bits, (k, 128)).astype(np.uint8)
+    x = random.integers(-128, 128, (m, k)).astype(np.int8) if whole else random.integers(-4, 5, (m, k)).astype(FP8)
+    c = random.integers(-100, 100, (128, m)).astype(np.int32 if whole else np.float32)
+    y, z = np.full_like(c, 99), np.full((128, m), np.nan, np.float32)
+    made = bw.compile(BYTES, target="cuda:sm_90a", X=of_x, W=kind, L=byte_storage(dtype(kind), dtype(value), 4, 4),
+                      V=value, C="i32" if whole else "f32", BM=bm, M=m)  # fmt: skip
+    assert made.compiled.function is not None
+    text = made.source("ptx")
+    assert f"wgmma.mma_async.sync.aligned.m64n{bm}k32" in text
+    slots: list[NDArray[np.generic] | int] = [x.view(np.uint8), made.pack("w", codes), c, y, z]
+    assert run(text, slots, 1, 128, made.compiled.function.shared) == (0, [])
+    exact = dtype(kind).decode(codes).astype(np.float64).T @ x.astype(np.float64).T
+    np.testing.assert_array_equal(y, exact + c)
+    np.testing.assert_array_equal(z, exact)
