@@ -69,10 +69,12 @@ class Builder:
 
     `table_bits` is the widest index for which a look-up in a table of words is a few permutes of registers (0: none);
     `byte_table_bits` that for which a look-up in a table of bytes is one permute, as `pick_bytes` then is too.
+    `slow_to_float`: an integer becomes a float at a fraction of the rate of a sum, as on GPUs.
     """
 
-    def __init__(self, lanes: int, table_bits: int = 0, byte_table_bits: int = 0) -> None:
+    def __init__(self, lanes: int, table_bits: int = 0, byte_table_bits: int = 0, slow_to_float: bool = False) -> None:
         self.lanes = lanes
+        self.slow_to_float = slow_to_float
         self.table_bits = table_bits
         self.byte_table_bits = byte_table_bits
         self._bodies: list[list[Statement]] = [[]]

@@ -20,7 +20,7 @@ from .byte_operands import fits_fp8, widens
 from .codebook import encode_whole_codebook
 from .context import Context
 from .convert import in_order
-from .decode import decode_field, decode_table, signed_float
+from .decode import decode_field, decode_table, one_piece_float
 from .encode import encode
 from .halves import by_bytes, half_pair, single
 from .swar import dense, extract, pieces, staged
@@ -173,8 +173,8 @@ def _deferred(c: Context, result: Value, tile: Tile, form: Packed) -> Tile:
             return b.apply("float", b.lookup(decode_table(source), code))
         if not isinstance(source, Int):
             return decode_field(b, source, words, field)
-        if source.signed and widest == ONE_PERMUTE and pieces(field) == 1:
-            return signed_float(b, source, words, field)
+        if (b.slow_to_float or (source.signed and widest == ONE_PERMUTE)) and pieces(field) == 1:
+            return one_piece_float(b, source, words, field)
         return as_float(b, source, decode_field(b, source, words, field), "rne")
 
     return Tile(result.type, Later(len(match), make))

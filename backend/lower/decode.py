@@ -62,16 +62,21 @@ def _extend(b: Builder, dtype: Int, words: Sequence[Reg], field: Sequence[int]) 
     return b.apply("ashr", move(b, words, zip(field, range(gap, 32), strict=True)), b.i32(gap))
 
 
-def signed_float(b: Builder, dtype: Int, words: Sequence[Reg], field: Sequence[int]) -> Reg:
-    """The value, as an f32, of a signed integer of at most 8 bits in one piece.
+def one_piece_float(b: Builder, dtype: Int, words: Sequence[Reg], field: Sequence[int]) -> Reg:
+    """The value, as an f32, of an integer of at most 8 bits in one piece.
 
-    Its bits, with the sign bit turned, are put into the fraction of a power of two of which one unit is 1; that power,
-    and what the turned sign adds, are subtracted again.  Nothing is rounded, and bits move with no shift of their own.
+    Its bits, a sign bit turned, are put into the fraction of a power of two of which one unit is 1; that power, and
+    what the turned sign adds, are subtracted again.  Nothing is rounded, and bits move with no shift of their own.
     """
     word, place = words[field[0] // 32], field[0] % 32
+    sign = 1 << (dtype.bits - 1) if dtype.signed else 0
+    if b.slow_to_float and dtype.bits == 8 and place % 8 == 0:  # there a permute of bytes is one instruction, too
+        bytes_ = b.apply("xor", word, b.i32(sign * 0x01010101)) if sign else word
+        put = b.pick_bytes(bytes_, b.i32((127 + FRACTION) << FRACTION), (place // 8, 5, 6, 7))
+        return b.apply("fsub", b.apply("float", put), b.f32(float((1 << FRACTION) + sign)))
     if place + dtype.bits > FRACTION:
         word, place = b.apply("lshr", word, b.i32(16)), place - 16
-    sign, exponent = 1 << (dtype.bits - 1), FRACTION - place
+    exponent = FRACTION - place
     code = b.apply("and", word, b.i32(((1 << dtype.bits) - 1) << place))
     turned = b.apply("xor", code, b.i32((127 + exponent) << FRACTION | sign << place))
     return b.apply("fsub", b.apply("float", turned), b.f32(float((1 << exponent) + sign)))

@@ -17,7 +17,8 @@ from .order import barriers_before
 def lower(program: Program, target: Target) -> Function:
     """The program for one lane.  Every tile must have its layout (`assign_layouts`)."""
     assert program.lanes is not None, "the layouts stage has not run"
-    b = Builder(program.lanes, table_bits(target, program.lanes), byte_table_bits(target, program.lanes))
+    lanes, slow = program.lanes, target.warp is not None
+    b = Builder(lanes, table_bits(target, lanes), byte_table_bits(target, lanes), slow)
     names: list[Array | Var | Value] = [*program.parameters, *program.sizes]
     slots = {p: i for i, p in enumerate(names)}
     c = Context(program, target, program.lanes, b, slots)

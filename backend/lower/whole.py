@@ -10,9 +10,13 @@ from ..lane.ir import Reg
 from .rounding import round_magnitude
 
 _INFINITY = 0x7F800000
-_UNIT_STEPS = 1.5 * 2.0**23  # f32 numbers that are less than _MOST_STEPS away from it are 1 apart
+_UNIT_STEPS = 1.5 * 2.0**23  # f32 numbers that are no more than _MOST_STEPS away from it are 1 apart
 _UNIT_STEPS_WORD = 0x4B400000
 _MOST_STEPS = 2**22
+
+_STEP_BITS = 23  # integers of so many bits are added to the word of an f32 whose neighbours are 1 apart
+_STEPS = {True: _UNIT_STEPS, False: 2.0**23}  # by whether they have a sign
+_STEPS_WORD = {True: _UNIT_STEPS_WORD, False: 0x4B000000}
 
 
 # From f32
@@ -130,6 +134,9 @@ def as_float(b: Builder, source: Int, x: Reg, rounding: Rounding | None) -> Reg:
     fewer, equals rounding the integer itself (Boldo and Melquiond, 2008).
     """
     kind = "sitofp" if source.signed else "uitofp"
+    if b.slow_to_float and source.bits <= _STEP_BITS:
+        word = b.apply("add" if source.signed else "or", x, b.i32(_STEPS_WORD[source.signed]))
+        return b.apply("fsub", b.apply("float", word), b.f32(_STEPS[source.signed]))
     if source.bits <= 24 or rounding == "rne":
         return b.apply(kind, x)
     assert rounding != "stochastic", "the type rule of casts excludes it"

@@ -24,3 +24,12 @@ def test_no_other_loop_stands_for_one_that_is_written_out() -> None:
     found = figures(512)
     assert found["bytes_per_weight"] == 0.5
     assert not [name for name in found if name.startswith("main.") or name == "issue_slots_per_weight"]
+
+
+@pytest.mark.parametrize(("element", "slots"), [("u4", 1.4), ("u8", 1.35)])
+def test_zero_points_become_floats_by_a_sum(element: str, slots: float) -> None:
+    """They are bytes, and so slow a conversion of one of them would be one of the main loop."""
+    made = bw.linear_kernel(element, activations="f16", target="cuda:sm_90a", zero_point=True, n=8192, k=8192)
+    found = made.report()
+    assert found["main.i2f"] == 0
+    assert found["issue_slots_per_weight"] <= slots

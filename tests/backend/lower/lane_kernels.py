@@ -19,9 +19,11 @@ Step = Callable[[Builder, Sequence[Reg]], Reg]
 MACHINES = [("cpu", 16, 6), ("cpu:x86-64-v3", 8, 3), ("cpu:baseline", 4, 0)]
 
 
-def lane_function(steps: Sequence[Step], inputs: int, count: int, lanes: int, table_bits: int) -> Function:
+def lane_function(
+    steps: Sequence[Step], inputs: int, count: int, lanes: int, table_bits: int, slow_to_float: bool = False
+) -> Function:
     """Slot 0: words [steps, count, inputs]; slot 1: words [steps, count].  Each lane gives its words to every step."""
-    b = Builder(lanes, table_bits)
+    b = Builder(lanes, table_bits, slow_to_float=slow_to_float)
     lane = np.arange(lanes, dtype=np.int64)
     for row, step in enumerate(steps):
         first = b.apply("add", b.apply("mul", b.block(), b.i64(lanes)), b.i64(row * count))
@@ -34,11 +36,11 @@ def lane_function(steps: Sequence[Step], inputs: int, count: int, lanes: int, ta
     return Function("steps", lanes, 2, 0, b.body)
 
 
-def run_simulated(steps: Sequence[Step], words: Words, table_bits: int) -> Words:
+def run_simulated(steps: Sequence[Step], words: Words, table_bits: int, slow_to_float: bool = False) -> Words:
     """All of a row's words at once, each in a lane of its own."""
     _, count, inputs = words.shape
     out = np.zeros(words.shape[:2], np.uint32)
-    simulate(lane_function(steps, inputs, count, count, table_bits), [words, out], 1)
+    simulate(lane_function(steps, inputs, count, count, table_bits, slow_to_float), [words, out], 1)
     return out
 
 

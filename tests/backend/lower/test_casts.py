@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import get_args
 
 import numpy as np
@@ -12,13 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from bitwright.backend.lane.build import Builder
-from bitwright.backend.lane.ir import Function, Read, Write
+from bitwright.backend.lane.ir import Apply, Function, Let, Read, Reg, Write
 from bitwright.backend.lane.simulate import simulate
 from bitwright.backend.lower.casts import cast
+from bitwright.backend.lower.whole import as_float
 from bitwright.frontend.kernel import compile
 from bitwright.tests.backend.llvm.native import run_native
 from bitwright.tests.backend.lower.every_dtype import borders, same_numbers
-from bitwright.tests.backend.lower.lane_kernels import MACHINES
+from bitwright.tests.backend.lower.lane_kernels import MACHINES, run_simulated
 from bitwright.vm.diagnostic import Diagnostic
 from bitwright.vm.dtypes import Bool, DType, Float, Int, Overflow, Rounding, codebook, dtype
 
@@ -152,6 +153,21 @@ def test_native_lanes_cast_between_kinds(machine: tuple[str, int, int]) -> None:
     assert run_native(_function(ways, lanes), name, [words, out], COUNT // lanes) == 0
     for way, given, found in zip(ways, values, out, strict=True):
         _check(way, given, found)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_integers_become_floats_without_a_conversion(signed: bool) -> None:
+    """Where conversions are slow: of up to 23 bits, the ends included, to the f32 that NumPy gives."""
+
+    def converted(bits: int, b: Builder, words: Sequence[Reg]) -> Reg:
+        found = as_float(b, Int(bits, signed), words[0], "rne")
+        assert not any(isinstance(s, Let) and isinstance(s.op, Apply) and "itofp" in s.op.kind for s in b.body)
+        return found
+
+    widths = (1, 2, 9, 22, 23)
+    values = np.stack([np.linspace(Int(n, signed).min, Int(n, signed).max, 600).astype(np.int32) for n in widths])
+    found = run_simulated([partial(converted, n) for n in widths], values.view(np.uint32)[:, :, None], 0, True)
+    np.testing.assert_array_equal(found.view(np.float32), values.astype(np.float32))
 
 
 def test_integers_beside_ties_are_not_rounded_twice() -> None:

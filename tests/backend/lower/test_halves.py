@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bitwright.backend.lane.build import Builder
 from bitwright.backend.lane.ir import Function, Read, Reg, Write
 from bitwright.backend.lane.simulate import simulate
-from bitwright.backend.lower.decode import signed_float
+from bitwright.backend.lower.decode import one_piece_float
 from bitwright.backend.lower.halves import by_bytes, half_pair, single
 from bitwright.tests.backend.llvm.native import run_native
 from bitwright.tests.backend.lower.every_dtype import same_numbers
@@ -98,8 +98,9 @@ def test_which_dtypes_have_tables(table_bits: int) -> None:
     assert not any(by_bytes(b, dtype(name)) for name in OTHERS)
 
 
+@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("bits", range(1, 9))
-def test_signed_integers_from_the_fraction(bits: int) -> None:
+def test_integers_from_the_fraction(bits: int, signed: bool) -> None:
     """At every place in a word."""
     places = range(33 - bits)
     codes = np.resize(np.arange(1 << bits), COUNT)
@@ -109,9 +110,10 @@ def test_signed_integers_from_the_fraction(bits: int) -> None:
         words[place, :, 0] |= codes.astype(np.uint32) << np.uint32(place)
 
     def value(place: int, b: Builder, given: list[Reg]) -> Reg:
-        return signed_float(b, Int(bits, signed=True), given, list(range(place, place + bits)))
+        return one_piece_float(b, Int(bits, signed), given, list(range(place, place + bits)))
 
     steps = [partial(value, place) for place in places]
-    right = np.where(codes >> (bits - 1), codes - (1 << bits), codes).astype(np.float32)
-    for found in (run_simulated(steps, words, 6), run_on(("cpu:x86-64-v3", 8, 3), steps, words)):
+    right = np.where(signed & (codes >> (bits - 1) == 1), codes - (1 << bits), codes).astype(np.float32)
+    slowly, simulated = (run_simulated(steps, words, 6, slow) for slow in (True, False))
+    for found in (slowly, simulated, run_on(("cpu:x86-64-v3", 8, 3), steps, words)):
         np.testing.assert_array_equal(found, np.broadcast_to(right.view(np.uint32), found.shape))
