@@ -113,12 +113,14 @@ class _Verifier:
         except LayoutError as error:
             raise VerifyError(f"{self.program.name}, {self.where}: {value}: {error}") from error
         flat = np.ravel_multi_index(tuple(table[:, 2:].T), kind.shape) if dims else np.zeros(len(table), np.int64)
-        self.check(len(np.unique(flat)) == kind.elements, f"the layout of {value} leaves elements out")
-        place = table[:, 0] * kind.layout.size("reg") + table[:, 1]
-        pairs = np.unique(np.stack([place, flat]), axis=1)
-        self.check(
-            pairs.shape[1] == len(np.unique(place)), f"the layout of {value} puts two elements into one register"
-        )
+        there = np.zeros(kind.elements, bool)
+        there[flat] = True
+        self.check(bool(there.all()), f"the layout of {value} leaves elements out")
+        registers = kind.layout.size("reg")
+        place = table[:, 0] * registers + table[:, 1]
+        held = np.zeros(kind.layout.size("lane") * registers, np.int64)
+        held[place] = flat
+        self.check(bool((held[place] == flat).all()), f"the layout of {value} puts two elements into one register")
 
     # Statements
 

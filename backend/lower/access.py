@@ -91,24 +91,30 @@ class Window:
 
     def alignment(self, register: int, bits: int) -> int:
         """The bytes that the address of the element in `register` is a multiple of on every lane."""
-        linear: Expr = const(0)
         multiple = 0
         for dim, pitch in enumerate(self.pitches):
             c = self.coords[:, register, dim]
-            linear = linear + self.at[dim] * pitch + int(c[0]) * pitch
-            steps = np.unique(c - c[0]).tolist()
-            multiple = gcd(multiple, *(gcd(*modular(pitch * step)) for step in steps if step))
-        return gcd(bits // 8 * gcd(*modular(linear), multiple), promised(self.context, self.memory))
+            step = int(np.gcd.reduce(c - c[0]))
+            multiple = gcd(multiple, gcd(*modular(pitch * step)) if step else 0)
+        return gcd(bits // 8 * gcd(*modular(self.first(register)), multiple), promised(self.context, self.memory))
+
+    @cached_property
+    def start(self) -> Expr:
+        """How many elements from the memory's beginning the tile begins."""
+        return sum((at * pitch for at, pitch in zip(self.at, self.pitches, strict=True)), const(0))
+
+    def first(self, register: int) -> Expr:
+        """The same for the element that lane 0 has in a register."""
+        places = self.coords[0, register].tolist()
+        return sum((pitch * c for c, pitch in zip(places, self.pitches, strict=True) if c), self.start)
 
     def address(self, register: int, bits: int) -> tuple[Reg, Reg, int]:
         """(base, offset, align): where the element in `register` begins, in bytes; `bits` is a multiple of 8."""
         b, size = self.context.b, bits // 8
-        linear: Expr = const(0)
         offset: Reg | None = None
         fixed = np.zeros(self.coords.shape[0], np.int64)
         for dim, pitch in enumerate(self.pitches):
             c = self.coords[:, register, dim]
-            linear = linear + self.at[dim] * pitch + int(c[0]) * pitch
             delta = c - c[0]
             if not delta.any():
                 continue
@@ -118,7 +124,7 @@ class Window:
             else:
                 far = b.apply("mul", b.i64(delta), lower_index(b, pitch * size, self.context.variables))
                 offset = far if offset is None else b.apply("add", offset, far)
-        base = b.apply("add", self.context.address(self.memory), self.context.index(linear * size))
+        base = b.apply("add", self.context.address(self.memory), self.context.index(self.first(register) * size))
         constant = fixed * size
         near = b.i32(constant) if abs(constant).max(initial=0) < I32_MAX else b.i64(constant)
         if offset is not None:
