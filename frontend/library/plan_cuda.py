@@ -14,6 +14,7 @@ from ...vm.dtypes import Codebook, DType, dtype
 from ..build import ParameterValue
 from ..kernel import Kernel, KernelSource
 from .plan import library
+from .plan_prefill import PrefillCut, PrefillWork
 from .prepared import LinearError, Prepared
 
 __all__ = ["GpuSchedule", "cuda_kernel", "plan_cuda", "schedules_cuda", "sums_kernel"]
@@ -22,15 +23,11 @@ Form = Literal["decode", "prefill"]
 
 _FEW_ROWS = 32  # up to these, weights are read once and x is in shared memory
 _ROWS = (8, 16, 32)
-_PREFILL_ROWS = 64
+_PREFILL_ROWS = (64, 32)
+_MOST_LANES = 256  # of a block: of so many, each may have all the registers that it can address
 _BLOCKS = 512  # that a large GPU holds at once, of 128 lanes: enough weights are under way then to fill its memory
 _X_BYTES = 32 << 10  # of x in shared memory
 _STAGES = 4
-_PROCESSORS = 132  # of a large GPU
-_EDGE_STEPS, _PART_STEPS, _ADD_STEPS = 3, 3, 2
-"""In steps of K of a block that multiplies many rows: what its beginning and its end take, what writing its sums takes
-if it shares them, and what adding up those of one takes."""
-
 _LEAST_STEPS = 4  # of a block: else its beginning and end are most of it
 
 
@@ -43,6 +40,7 @@ class GpuSchedule:
     splits   blocks that share the terms of a sum
     chunk    terms of x in shared memory at a time; 0 for "prefill"
     stages   steps of K that are in shared memory or under way
+    tiles    times as many columns as a block needs, and lanes; 1 for "decode"
     """
 
     form: Form
@@ -50,6 +48,7 @@ class GpuSchedule:
     splits: int = 1
     chunk: int = 0
     stages: int = _STAGES
+    tiles: int = 1
 
 
 def plan_cuda(p: Prepared, m: int, target: Target) -> GpuSchedule:
@@ -61,8 +60,8 @@ def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ..
     """Every schedule worth a measurement for m rows; the planner's own is the first."""
     if m > _FEW_ROWS:
         found = [
-            GpuSchedule("prefill", rows, s, stages=stages)
-            for rows in (_PREFILL_ROWS, _FEW_ROWS) for s in _shares(p, m, rows) for stages in (3, 2, 4)
+            GpuSchedule("prefill", cut.rows, cut.splits, stages=stages, tiles=cut.tiles)
+            for cut in _prefill_cuts(p, m, target) for stages in (3, 2, 4)
         ]  # fmt: skip
     else:
         rows = next(r for r in _ROWS if m <= r)
@@ -85,20 +84,16 @@ def splits_of(steps: int, blocks: int) -> list[int]:
     return sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))[:5]
 
 
-def _shares(p: Prepared, m: int, rows: int) -> list[int]:
-    """In how many shares to cut the sums of many rows: the likeliest first.
-
-    The model counts a block's steps of K.  One has a few to begin and to end; where it shares its sums it writes them
-    once and, if it is the last, reads those of all.
-    """
-    steps = p.shape.depth // p.shape.run
-    blocks = p.shape.columns // width(p) * -(-m // rows)
-
-    def time(splits: int) -> float:
-        shares = _PART_STEPS + splits * _ADD_STEPS if splits > 1 else 0
-        return -(-blocks * splits // _PROCESSORS) * (steps / splits + _EDGE_STEPS) + shares
-
-    return sorted(_cuts(steps), key=time)[:3]
+def _prefill_cuts(p: Prepared, m: int, target: Target) -> list[PrefillCut]:
+    """The likeliest of blocks of 64 rows, then those of 32."""
+    steps, blocks = p.shape.depth // p.shape.run, p.shape.columns // width(p)
+    packed = p.storage.tile_bytes * (lanes(p) // WARP)
+    work = PrefillWork(m, blocks, width(p), steps, p.shape.run, packed, target.has("wgmma"))
+    tiles = [t for t in (1, 2) if t <= blocks and t * lanes(p) <= _MOST_LANES]
+    found: list[PrefillCut] = []
+    for rows in _PREFILL_ROWS:
+        found += work.best((PrefillCut(rows, t, s) for t in tiles for s in _cuts(steps)), 4)
+    return found
 
 
 def _cuts(steps: int) -> list[int]:
@@ -126,7 +121,7 @@ def shared_bytes(p: Prepared, s: GpuSchedule) -> int:
     more = _table_bytes(p.element) + 4096
     if s.form == "decode":
         return s.rows * (2 * s.chunk + 16) + s.stages * weights + more
-    return s.stages * (weights + s.rows * (2 * p.shape.run + 16)) + more
+    return s.stages * (s.tiles * weights + s.rows * (2 * p.shape.run + 16)) + more
 
 
 def _table_bytes(element: DType) -> int:
@@ -170,12 +165,14 @@ def _kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, t
     parameters: dict[str, ParameterValue] = {
         "W": p.element, "L": p.storage, "D": dtype(product), "Y": out, "S": p.scale_type, "Z": p.zero_type,
         "G": shape.group, "ZERO": p.zero_mode, "BIAS": bias, "BM": s.rows, "BN": width(p), "BK": shape.run,
-        "K": shape.depth, "KX": shape.k, "KG": shape.depth // shape.group, "LANES": lanes(p), "ST": s.stages,
+        "K": shape.depth, "KX": shape.k, "KG": shape.depth // shape.group, "ST": s.stages,
     }  # fmt: skip
     if p.zero_mode != "none":
         parameters["ZG"] = shape.depth // shape.group
-    parameters |= {"KC": shape.depth // s.splits, "SP": s.splits}
+    parameters |= {"KC": shape.depth // s.splits, "SP": s.splits, "LANES": lanes(p) * s.tiles}
     if s.form == "decode":
         parameters |= {"KS": s.chunk, "UN": s.stages if s.chunk // shape.run >= s.stages else 1}
+    else:
+        parameters["WT"] = s.tiles
     source = KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", f"linear_{s.form}")
     return Kernel(source, target, parameters, {"N": written_together(p)})
