@@ -1,8 +1,9 @@
 """Read, Write, Prefetch and Exchange as loads and stores of scalars and vectors.
 
 An access whose lanes lie at known distances becomes a few vector loads or stores and permutations; one whose lanes lie
-anywhere becomes a gather or a scatter.  Where a mask is off no memory of the program is touched: a scalar access is led
-to a constant zero or to a spare instead, which costs a select and no branch.
+anywhere becomes a gather or a scatter.  Where a mask is off no memory of the program is touched: a scalar access, and a
+gather or scatter that is no instruction, is led to constant zeros or to a spare instead, which costs a select and no
+branch.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def _read_fields(values: Values, op: Read, uniform: bool) -> list[Operand]:
             return _read_windows(values, op, form, places, mask)
     where = code.offset(values.pointer(op.base), values.vector(op.offset))
     on = _mask_vector(values, active, mask)
+    if mask is not None and not _scatters(values, op.bits):
+        where, on = _led(values, on, where, _zeros(values, op.count * size)), _mask_vector(values, active, None)
     out = []
     for k in range(op.count):
         pointers = (
@@ -124,6 +127,8 @@ def write(values: Values, op: Write) -> None:
             return
     where = code.offset(values.pointer(op.base), values.vector(op.offset))
     on = _mask_vector(values, active, mask)
+    if mask is not None and not _scatters(values, op.bits):
+        where, on = _led(values, on, where, _spare(values, len(stored) * size)), _mask_vector(values, active, None)
     for k, value in enumerate(stored):
         pointers = (
             where if k == 0 else code.put("ptr", values.lanes, f"getelementptr i8, {where.typed}, i64 {k * size}")
@@ -211,6 +216,19 @@ def _zeros(values: Values, size: int) -> Operand:
 def _spare(values: Values, size: int) -> Operand:
     values.spare = max(values.spare, size)
     return Operand("ptr", 0, "%spare")
+
+
+def _scatters(values: Values, bits: int) -> bool:
+    """Whether gathers and scatters are instructions; else each lane is an access of its own, and its mask a branch.
+
+    Thousands of branches take LLVM minutes.
+    """
+    return values.target.has("avx512f") and bits >= 32
+
+
+def _led(values: Values, on: Operand, pointers: Operand, elsewhere: Operand) -> Operand:
+    """The pointers, but `elsewhere` for lanes that are off."""
+    return values.code.select(on, pointers, values.code.spread(elsewhere, values.lanes))
 
 
 def _scalar_pointer(values: Values, base: Reg, offset: Reg) -> Operand:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import re
 import zlib
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import bitwright as bw
 from bitwright.backend.lane.ir import Exchange, Fence, Prefetch, Read, Reg, SharedAddress, Write
 from bitwright.backend.lane.simulate import simulate
 from bitwright.tests.backend.lane.writing import Body
@@ -183,3 +185,17 @@ def test_exchange_and_prefetch(name: str) -> None:
         run(body.function(3), [word, out, wants])
         assert word[0] == 10
         assert out[::4].tolist() == [7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("name", ["cpu:x86-64-v3", "cpu:x86-64-v4"])
+def test_a_gather_that_is_no_instruction_has_no_mask(name: str) -> None:
+    """Codes of 6 bits at an edge, gathered byte by byte: LLVM would branch for each lane and code."""
+    text = """
+def f(x: f6e3m2[A, B], y: f32[A, B]):
+    p = grid((A, 4), lanes=6)
+    store(y, [p, 0], cast(load(x, [p, 0], [4, 6], other=1.0), f32))
+"""
+    gathers = [line for line in bw.compile(text, target=name).source("llvm").splitlines() if "= call" in line]
+    gathers = [line for line in gathers if "@llvm.masked.gather" in line]
+    assert gathers
+    assert all(re.search(r"<6 x i1> (splat \(i1 true\)|<(i1 true,? ?){6}>)", line) for line in gathers)
