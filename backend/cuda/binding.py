@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...vm.expr import Const, Expr, ExprError, Var, evaluate
-from ..signature import ArrayArgument, ScalarArgument, Signature, element_name
+from ..signature import Argument, ArrayArgument, ScalarArgument, Signature, element_name
 from .arrays import CUDA, MANAGED, Given
 
 __all__ = ["MOST_BLOCKS", "Bound", "bind"]
@@ -28,11 +28,13 @@ class Bound:
     sizes   the value of every size, in the order of the slots
     blocks  how many there are to run; 0: nothing to do
     device  where the arrays lie; None: there are none
+    nbytes  what the kernel knows of each argument's memory; 0 for a scalar
     """
 
     sizes: tuple[int, ...]
     blocks: int
     device: int | None
+    nbytes: tuple[int, ...]
 
 
 def bind(signature: Signature, given: Sequence[Given | None], explicit: Sequence[int]) -> Bound:
@@ -60,7 +62,14 @@ def bind(signature: Signature, given: Sequence[Given | None], explicit: Sequence
     for condition, message in signature.checks:
         if not _value(condition, env):
             raise ValueError(message)
-    return Bound(tuple(env[v] for v in signature.sizes), _blocks(signature.grid, env), _device(arrays))
+    nbytes = tuple(_nbytes(a, g, env) for a, g in zip(signature.arguments, given, strict=True))
+    return Bound(tuple(env[v] for v in signature.sizes), _blocks(signature.grid, env), _device(arrays), nbytes)
+
+
+def _nbytes(argument: Argument, given: Given | None, env: Mapping[Var, int]) -> int:
+    if given is None or not isinstance(argument, ArrayArgument):
+        return 0
+    return _value(argument.nbytes, env) if argument.flat else given.elements * given.element[1] // 8
 
 
 def _fits(array: ArrayArgument, given: Given) -> None:

@@ -74,6 +74,7 @@ class CudaFunction:
         arguments = launch.signature.arguments
         self._arrays = [(i, a.align - 1) for i, a in enumerate(arguments) if isinstance(a, ArrayArgument)]
         self._scalars = [(i, a) for i, a in enumerate(arguments) if isinstance(a, ScalarArgument)]
+        self._apart = _apart(launch.signature)
         self._given, self._count = len(arguments), len(arguments) + len(launch.signature.explicit)
         letters = [("d" if a.kind == "float" else "q") if isinstance(a, ScalarArgument) else "Q" for a in arguments]
         self._layout = struct.Struct(f"={''.join(letters)}{'q' * len(launch.signature.sizes)}Q")
@@ -109,6 +110,7 @@ class CudaFunction:
         bound, loaded = self._bound.get(tuple(key)) or self._bind(key, arguments, values)
         if crooked:
             self._check_alignment(arguments, values)
+        self._check_apart(bound, values)
         if bound.blocks:
             stream = 0 if first is None else first[0].stream(first[1], loaded.device)
             self._start(values, bound, loaded, stream)
@@ -209,6 +211,20 @@ class CudaFunction:
                     f"one that is {address & mask} beyond; copy it, for example with .clone()"
                 )
 
+    def _check_apart(self, bound: Bound, values: list[object]) -> None:
+        """What a kernel only reads, it reads through a cache that does not see what it writes."""
+        nbytes = bound.nbytes
+        for i, j in self._apart:
+            first, second = values[i], values[j]
+            assert isinstance(first, int)
+            assert isinstance(second, int)
+            if first < second + nbytes[j] and second < first + nbytes[i] and nbytes[i] and nbytes[j]:
+                written, other = (self.launch.signature.arguments[n].name for n in (i, j))
+                raise ValueError(
+                    f"{written} and {other} overlap in memory, but a kernel writes {written}: give it memory of its "
+                    "own, for example torch.empty_like(...)"
+                )
+
     def _miscounted(self, count: int) -> TypeError:
         names = self.launch.signature.names
         wanted = "1 argument" if len(names) == 1 else f"{len(names)} arguments"
@@ -238,6 +254,12 @@ def synchronize() -> None:
         driver.synchronize(device)
     for function in functions:
         function.raise_failure()
+
+
+def _apart(signature: Signature) -> list[tuple[int, int]]:
+    """Pairs of arrays that must not overlap: the first is written, and each pair stands here once."""
+    arrays = [(i, a.writable) for i, a in enumerate(signature.arguments) if isinstance(a, ArrayArgument)]
+    return [(i, j) for i, written in arrays if written for j, too in arrays if j != i and not (too and j < i)]
 
 
 def _number(argument: ScalarArgument, value: object) -> int | float:

@@ -232,3 +232,27 @@ def test_sizes_are_checked_against_what_expressions_say() -> None:
         function(OnGpu(np.zeros(8, np.float32)), OnGpu(np.zeros((2, 2), np.float32)))
     with pytest.raises(ValueError, match="at most nine"):
         function(OnGpu(np.zeros(12, np.float32)), OnGpu(np.zeros((3, 3), np.float32)))
+
+
+def test_an_array_that_is_written_overlaps_no_other() -> None:
+    read = ArrayArgument("r", (U8,), (M,), False, const(0), False, 1)
+    written = ArrayArgument("s", (U8,), (N,), False, const(0), True, 1)
+    flat = ArrayArgument("w", (U8,), (), True, K, False, 1)
+    gpu, function = made(Signature((read, written, flat), (M, N, K), (M,), explicit=(K,)))
+    memory = np.zeros(64, np.uint8)
+
+    def call(r: slice, s: slice, w: slice, k: int) -> None:
+        function(OnGpu(memory[r]), OnGpu(memory[s]), OnGpu(memory[w]), k)
+
+    call(slice(0, 8), slice(8, 16), slice(0, 8), 8)  # what is only read may be the same
+    call(slice(0, 8), slice(8, 8), slice(4, 12), 8)  # nothing is written
+    call(slice(0, 8), slice(8, 16), slice(4, 64), 4)  # of a buffer only its first bytes are read
+    for r, s, w, names in (
+        (slice(0, 9), slice(8, 16), slice(32, 40), "s and r"),
+        (slice(15, 16), slice(8, 16), slice(32, 40), "s and r"),
+        (slice(0, 8), slice(0, 8), slice(32, 40), "s and r"),
+        (slice(0, 8), slice(36, 40), slice(32, 40), "s and w"),
+    ):
+        with pytest.raises(ValueError, match=f"{names} overlap in memory"):
+            call(r, s, w, 8)
+    assert len(gpu.launches) == 3
