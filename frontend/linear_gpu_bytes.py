@@ -35,12 +35,12 @@ def byte_call(q: QTensor, kind: Bytes, source: str, out: str, m: int, bias: bool
 
 def _places(p: Prepared, s: ByteSchedule, kind: Bytes, m: int, bias: bool, makes: Kernel) -> tuple[Place, ...]:
     """The arguments of `linear_bytes` in `library/bytes_cuda.bw`."""
-    shape = p.shape
-    side = ("f32", (m, shape.depth // shape.part))
+    shape, rows = p.shape, -(-m // s.rows)
+    side = ("f32", (shape.depth // shape.part, rows * s.rows))
     made = Made(makes, (("i8" if kind == "int8" else "u8", (m, shape.depth)), side, side))
     shared = s.splits > 1
     part = Scratch((s.splits, m, shape.n) if shared else (0, 0, shape.n))
-    state = State((2, shape.columns // width(p), -(-m // s.rows) if shared else 0))
+    state = State((2, shape.columns // width(p), rows))
     return (made, p.weights, p.scales, p.zeros, "bias" if bias else NO_BIAS, part, state, "y")
 
 

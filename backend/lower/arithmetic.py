@@ -96,6 +96,10 @@ def lower_binary(c: Context, result: Value, op: Binary) -> None:
     xs, ys = aligned(c, op.x, result), aligned(c, op.y, result)
     compare = op.kind in ("lt", "le", "eq", "ne")
     if op.kind == "mul" and dtype.name == "f32":
+        fused = _from_above(c, op, result, xs, ys)
+        if fused is not None:
+            c.define(result, fused)
+            return
         xs, ys = _unscaled(c, op.x, op.y, result, xs, ys)
 
     def make(register: int) -> Reg:
@@ -170,6 +174,30 @@ def _unscaled(
             numbers, factors = _shifted(c, one, scaled, ys if one is x else xs, result)
             return (numbers, factors) if one is x else (factors, numbers)
     return xs, ys
+
+
+def _from_above(c: Context, op: Binary, result: Value, xs: Sequence[Reg], ys: Sequence[Reg]) -> Later | None:
+    """(x - above) y as x y - above y, where above y has so few digits that it is exact: one instruction, one rounding.
+
+    The factors are finite: what is infinite would be NaN.
+    """
+    for one, other, plain in ((op.x, op.y, ys), (op.y, op.x, xs)):
+        scaled = c.tile(one).scaled
+        if scaled is None or scaled.above is None or one.type.shape != result.type.shape or not _moderate(c, other):
+            continue
+        given, above = scaled.above
+        numbers, factors = _shifted(c, one, Scaled(given, scaled.factors), plain, result)
+        return _differences(c, numbers, factors, c.b.f32(-above))
+    return None
+
+
+def _differences(c: Context, numbers: Sequence[Reg], factors: Sequence[Reg], off: Reg) -> Later:
+    """(number + off) * factor, where off * factor is exact."""
+
+    def product(r: int) -> Reg:
+        return c.b.apply("fma", numbers[r], factors[r], c.b.apply("fmul", factors[r], off))
+
+    return Later(len(numbers), product)
 
 
 def _shifted(

@@ -73,9 +73,10 @@ def byte_packing(source: DType, to: DType, rows: int) -> Packing:
         if isinstance(source, Float):
             return Packing(bits, _BYTE, (), 0, arranged(((_fields(source, to),),), _BYTE))
         room = to.mantissa + 1
-    elif not isinstance(source, Int) or source.signed or _BYTE % bits == 0:
+    elif not isinstance(source, Int) or _BYTE % bits == 0:
         return Packing(bits, _BYTE, default_planes(bits))
-    places = tuple(tuple(range(p, p + bits)) for p in range(room - bits + 1))
+    first = _BYTE - bits if isinstance(source, Int) and source.signed else 0
+    places = tuple(tuple(range(p, p + bits)) for p in range(first, room - bits + 1))
     return Packing(bits, _BYTE, (), 0, arranged((places,) * rows, _BYTE))
 
 
@@ -200,32 +201,39 @@ def sums_of(
     largest: int,
     before: Sequence[Reg],
     fresh: Callable[[Part, Reg], list[Reg]],
+    begins: bool,
 ) -> Sums | None:
     """The sums of products plus those of `before`; None where shifted sums may not fit a word.
 
     rows      the registers of the sums of each row
     largest   that a sum of so many products of bytes may be
     fresh     the sums of a part's products, from the word that they begin with
+    begins    whether it takes no instructions to begin with another word than 0
     """
     if largest >= _WORDS:
         return None
     nothing = all((known := b.known(r)) is not None and not known.any() for r in before)
     small = nothing and largest < _NUMBERS
-    chains = [fresh(part, b.i32(_MAGIC if small else 0)) for part in parts.parts]
+    start = _MAGIC if small and begins else 0
+    chains = [fresh(part, b.i32(start)) for part in parts.parts]
     of_row = {register: row for row, registers in enumerate(rows) for register in registers}
 
     def value(register: int) -> Reg:
         total = before[register]
         for part, chain in zip(parts.parts, chains, strict=True):
             power = part.exponent[of_row[register]]
-            found = b.apply("sub", chain[register], b.i32(_MAGIC)) if small else chain[register]
+            found = b.apply("sub", chain[register], b.i32(start)) if start else chain[register]
             if power:
                 found = b.apply("shl" if power > 0 else "ashr", found, b.i32(abs(power)))
             total = b.apply("add", found, total)
         return total
 
+    def above(chain: Sequence[Reg], register: int) -> Reg:
+        word = chain[register]
+        return b.apply("float", word if start else b.apply("add", word, b.i32(_MAGIC)))
+
     def number(register: int) -> Reg:
-        first, *more = (b.apply("fsub", b.apply("float", chain[register]), b.f32(_MAGIC_VALUE)) for chain in chains)
+        first, *more = (b.apply("fsub", above(chain, register), b.f32(_MAGIC_VALUE)) for chain in chains)
         row = of_row[register]
         for part, chain in zip(parts.parts[1:], more, strict=True):
             power = 2.0 ** (part.exponent[row] - parts.parts[0].exponent[row])
@@ -234,4 +242,8 @@ def sums_of(
 
     count = len(before)
     factors = [2.0 ** parts.parts[0].exponent[of_row[r]] for r in range(count)]
-    return Sums(Later(count, value), Scaled(Later(count, number), factors) if small else None)
+    if not small:
+        return Sums(Later(count, value), None)
+    first = Later(count, lambda r: above(chains[0], r))
+    alone = (first, _MAGIC_VALUE) if len(parts.parts) == 1 else None
+    return Sums(Later(count, value), Scaled(Later(count, number), factors, alone))

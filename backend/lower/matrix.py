@@ -88,7 +88,10 @@ def _integers(
     rows = [[r for pair in row for r in pair] for row in at.sums]
     none = (0,) * len(rows)
     one = Parts((Part(lambda row, registers: plain.of(registers), none),), none)
-    found = sums_of(c.b, parts or one, rows, largest, sums, lambda part, start: product.fresh(_of(part, at), start))
+    begins = isinstance(product, _Product)
+    found = sums_of(
+        c.b, parts or one, rows, largest, sums, lambda part, start: product.fresh(_of(part, at), start), begins
+    )
     if found is None:
         product.add(lambda row, word: plain(row, word), sums)
         c.define(result, tuple(sums))

@@ -76,10 +76,14 @@ def separate(codes: Sequence[Reg], dtype: DType) -> Packed:
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
-    """Elements as numbers[r] * factors[r]; the factors are powers of two."""
+    """Elements as numbers[r] * factors[r]; the factors are powers of two.
+
+    `above`: numbers of which `numbers` are the differences from one that has few digits, and that number.
+    """
 
     numbers: Sequence[Reg]
     factors: Sequence[float]
+    above: tuple[Sequence[Reg], float] | None = None
 
     def values(self, b: Builder) -> Later:
         """The elements, with the products carried out."""

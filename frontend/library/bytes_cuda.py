@@ -80,7 +80,7 @@ def _exact(q: QTensor, kind: Bytes) -> tuple[DType, int, float, np.ndarray[tuple
             sign = 1 << (element.bits - 1)
             return Int(element.bits, signed=False), sign, 1.0, codes ^ np.uint8(sign)
         return _exact_fp8(element), 0, 1.0, codes
-    if isinstance(element, Int) and element.signed and element.bits == 8:
+    if isinstance(element, Int) and element.signed:
         return element, 0, 1.0, codes
     integers = as_integers(element)
     if integers is None:

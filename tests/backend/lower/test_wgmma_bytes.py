@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import bitwright as bw
+from bitwright.backend.cuda.sass import read_instructions
 from bitwright.backend.lower.group_tile import GroupTile
 from bitwright.frontend.library.bytes_cuda import byte_storage
 from bitwright.vm.dtypes import dtype
@@ -133,3 +136,34 @@ def test_every_byte_has_its_own_place(rows: int, terms: int) -> None:
         for piece in range(0, terms, 16):
             banks = places[first : first + 8, piece] % 128 // 16
             assert len(set(banks.tolist())) == 8
+
+
+@pytest.mark.parametrize(
+    ("element", "activations", "m", "instruction", "most"),
+    [
+        ("i4", "int8", 64, "IGMMA.64x64x32.S8.S8", 3.05),
+        ("u4", "f8e4m3fn", 64, "QGMMA.64x64x32.F32.E4M3.E4M3", 2.55),
+        ("f8e4m3fn", "f8e4m3fn", 1, "QGMMA.64x8x32.F32.E4M3.E4M3", 1.1),
+    ],
+)
+def test_the_librarys_kernel(
+    element: str, activations: Literal["int8", "f8e4m3fn"], m: int, instruction: str, most: float
+) -> None:
+    """Nothing is spilled, products go on while the next weights are decoded, and few instructions are needed."""
+    pytest.importorskip("cuda.bindings.nvrtc")
+    kernel = bw.linear_kernel(
+        element, 128, m, activations, HOPPER, zero_point=False, n=8192, k=8192 if m == 1 else 1024
+    )
+    report = kernel.report()
+    assert report["spills"] == 0
+    assert report["issue_slots_per_weight"] <= most
+    found = [
+        i
+        for i in read_instructions(kernel.source("sass"))
+        if "GMMA" in i.name or i.opcode.startswith("WARPGROUP.DEPBAR")
+    ]
+    products = [i for i in found if "GMMA" in i.name]
+    assert {i.opcode for i in products} == {instruction}
+    waits = [i.operands[1] for i in found if i.name == "WARPGROUP"]
+    steps = len(products) // 8  # two for each 32 terms
+    assert waits == ["0x1", "0x0"] * steps

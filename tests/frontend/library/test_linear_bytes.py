@@ -25,13 +25,15 @@ HOPPER = "cuda:sm_90a"
 CODES: dict[Bytes, np.dtype[np.generic]] = {"int8": np.dtype(np.int8), "f8e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn)}
 
 
-def quantised(p: Prepared, x: NDArray[np.generic], kind: Bytes) -> tuple[NDArray[np.generic], ...]:
-    """Bytes of x, their steps and their sums; each x is as near to step * byte as is promised."""
+def quantised(p: Prepared, x: NDArray[np.generic], kind: Bytes, rows: int = 8) -> tuple[NDArray[np.generic], ...]:
+    """Bytes of x, their steps and their sums, with room for a multiple of `rows`; x is as near as is promised."""
     name, m, parts = x.dtype.name, len(x), p.shape.depth // p.shape.part
     source = {"float16": "f16", "bfloat16": "bf16", "float32": "f32"}[name]
     q = np.full((m, p.shape.depth), 99, np.int8 if kind == "int8" else np.uint8)
-    step, total = np.full((2, m, parts), np.nan, np.float32)
-    bw.simulate(quantize_kernel(p, source, kind, bw.target(HOPPER)), _plain(x), q, step, total)
+    sides = np.full((2, parts, -(-m // rows) * rows), np.nan, np.float32)
+    bw.simulate(quantize_kernel(p, source, kind, bw.target(HOPPER)), _plain(x), q, *sides)
+    assert np.isnan(sides[:, :, m:]).all()
+    step, total = sides[:, :, :m].transpose(0, 2, 1)
     held = q.view(CODES[kind]).astype(np.float64).reshape(m, parts, -1)
     full = np.zeros((m, p.shape.depth))
     full[:, : p.shape.k] = x.astype(np.float64)
@@ -43,7 +45,7 @@ def quantised(p: Prepared, x: NDArray[np.generic], kind: Bytes) -> tuple[NDArray
     else:  # half a unit of three bits of a fraction, or of the least exponent
         assert (off <= 1.0001 * np.maximum(np.abs(full) / 16, peak / 448 / 1024) + 1e-36).all()
     np.testing.assert_array_equal(total, held.sum(axis=2))
-    return q, step, total
+    return q, *sides
 
 
 def _plain(x: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -53,7 +55,7 @@ def _plain(x: NDArray[np.generic]) -> NDArray[np.generic]:
 def run(
     element: str, m: int, n: int = 41, k: int = 259, group: int | None = 128, zero: bool = False, kind: Bytes = "int8",
     schedule: ByteSchedule | None = None, x_type: str = "float16",
-) -> None:  # fmt: skip
+) -> bw.Kernel:  # fmt: skip
     """Simulates one linear with random weights: with the bytes of x, it is off by what sums in f32 are."""
     random = np.random.default_rng([m, n, k])
     q = bw.quantize(random.standard_normal((n, k)).astype(np.float32), element, group=group, zero_point=zero)
@@ -61,19 +63,21 @@ def run(
     s = schedule or plan_bytes(p, m, where)
     x = random.standard_normal((m, k)).astype(np.dtype(x_type))
     bias = random.standard_normal(n).astype(np.float32)
-    bytes_, step, total = quantised(p, x, kind)
+    bytes_, step, total = quantised(p, x, kind, s.rows)
     y = np.full((m, n), np.nan, np.float32)
     part = np.full((s.splits, m, n) if s.splits > 1 else (0, 0, n), np.nan, np.float32)
-    state = np.zeros((2, p.shape.columns // width(p), -(-m // s.rows) if s.splits > 1 else 0), np.int32)
+    state = np.zeros((2, p.shape.columns // width(p), -(-m // s.rows)), np.int32)
     kernel = bytes_kernel(p, s, kind, bw.dtype("f32"), True, where)
     facts = bw.simulate(kernel, bytes_, step, total, p.weights, p.scales, p.zeros, bias, part, state, y)
     assert not facts.conflicts or p.shape.part < 128, "lanes meet in a bank"
     assert not state.any(), "the next call finds the state as this one did"
-    taken = (bytes_.view(CODES[kind]).astype(np.float64) * step.repeat(p.shape.part, axis=1))[:, :k]
+    steps = step[:, :m].T.repeat(p.shape.part, axis=1)
+    taken = (bytes_.view(CODES[kind]).astype(np.float64) * steps)[:, :k]
     wanted = taken @ q.dequantize().astype(np.float64).T + bias
     size = np.abs(taken) @ _size(q, p.shift).T + np.abs(bias)
     bound = (k + 16) * 2.0**-24
     assert (np.abs(y - wanted) <= bound * size).all(), np.max(np.abs(y - wanted) / size) / bound
+    return kernel
 
 
 def _size(q: bw.QTensor, shift: int) -> NDArray[np.float64]:
@@ -107,6 +111,22 @@ def test_fp8(element: str) -> None:
     run(element, 3, kind="f8e4m3fn", zero=element == "u3")
 
 
+@pytest.mark.parametrize(
+    ("element", "m", "kind", "zero", "n", "name"),
+    [
+        ("i4", 70, "int8", False, 130, "s8_n64"),
+        ("u3", 66, "int8", True, 128, "us8_n64"),
+        ("i8", 64, "int8", True, 128, "s8_n64"),
+        ("u4", 3, "f8e4m3fn", False, 130, "e4m3_n8"),
+        ("i4", 9, "f8e4m3fn", True, 128, "e4m3_n16"),
+        ("f6e3m2", 37, "f8e4m3fn", False, 130, "e4m3_n64"),
+    ],
+)
+def test_four_warps_together(element: str, m: int, kind: Bytes, zero: bool, n: int, name: str) -> None:
+    kernel = run(element, m, n=n, kind=kind, zero=zero)
+    assert f"wgmma_{name}_new" in kernel.source("lane")
+
+
 def test_floats_whose_values_are_bytes() -> None:
     run("f4e2m1", 2, x_type="float32")
 
@@ -121,7 +141,7 @@ def test_rows_of_zeros_and_of_small_numbers() -> None:
     x[1], x[2] = 1e-37, np.linspace(-1e-30, 1e-30, 130)
     bytes_, _, total = quantised(prepare_bytes(q, "int8"), x, "int8")
     assert not bytes_[:2].any()
-    assert not total[:2].any()
+    assert not total[:, :2].any()
     assert np.abs(bytes_[2]).max() == 127
 
 
