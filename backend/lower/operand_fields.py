@@ -51,6 +51,16 @@ def arranged(choices: tuple[tuple[Target, ...], ...], width: int = 16) -> tuple[
     return best.fields()
 
 
+@lru_cache(maxsize=1024)
+def _masks(target: Target, width: int) -> dict[int, int]:
+    """For each shift to the left the bits of a slot that come to the target by it; 0 where some would lie outside."""
+    found = {}
+    for shift in range(1 - width, width):
+        places = [x - shift for x in target]
+        found[shift] = sum(1 << p for p in places) if 0 <= min(places) and max(places) < width else 0
+    return found
+
+
 @dataclass
 class _Attempt:
     """One way to place the codes; `found`: for each kind the places of each of its codes."""
@@ -60,6 +70,7 @@ class _Attempt:
     luck: random.Random
     width: int
     cost: int = 0
+    masks: list[dict[int, int]] = field(init=False)
     free: list[int] = field(init=False)
     shifts: list[set[int]] = field(init=False)
     left: list[int] = field(init=False)
@@ -68,6 +79,7 @@ class _Attempt:
     def __post_init__(self) -> None:
         kinds = len(self.targets)
         halves = self.codes * len(self.targets[0]) // self.width
+        self.masks = [_masks(target, self.width) for target in self.targets]
         self.free = [(1 << self.width) - 1] * halves
         self.shifts = [{0} for _ in range(halves)]
         self.left = [self.codes // kinds] * kinds
@@ -91,18 +103,15 @@ class _Attempt:
 
     def _fitting(self, half: int, shift: int) -> tuple[list[int], int]:
         """Kinds of codes of which one each has room in a half, shifted left by `shift` later, and the bits used."""
-        used, found = 0, []
+        free, found = self.free[half], []
         kinds = [k for k in range(len(self.targets)) if self.left[k]]
         self.luck.shuffle(kinds)
         for kind in kinds:
-            places = [x - shift for x in self.targets[kind]]
-            if min(places) < 0 or max(places) >= self.width:
-                continue
-            mask = sum(1 << p for p in places)
-            if mask & self.free[half] & ~used == mask:
-                used |= mask
+            mask = self.masks[kind][shift]
+            if mask and mask & free == mask:
+                free &= ~mask
                 found.append(kind)
-        return found, used
+        return found, self.free[half] & ~free
 
     def place_rest(self) -> None:
         for kind, count in enumerate(self.left):
@@ -125,11 +134,13 @@ class _Attempt:
     def _some(self, need: dict[int, int]) -> list[tuple[int, int, list[int]]]:
         """For each half and shift the bits that find room there."""
         found = []
+        wanted = sum({1 << x for x in need.values()}) << self.width
         for half, free in enumerate(self.free):
             for shift in range(1 - self.width, self.width) if free else ():
+                if not wanted >> (shift + self.width) & free:
+                    continue
                 bits = [b for b, x in need.items() if 0 <= x - shift < self.width and free >> (x - shift) & 1]
-                if bits:
-                    found.append((half, shift, bits))
+                found.append((half, shift, bits))
         return found
 
     def _worth(self, half: int, shift: int, bits: Sequence[int]) -> float:
