@@ -57,7 +57,7 @@ def _masks(target: Target, width: int) -> dict[int, int]:
     found = {}
     for shift in range(1 - width, width):
         places = [x - shift for x in target]
-        found[shift] = sum(1 << p for p in places) if 0 <= min(places) and max(places) < width else 0
+        found[shift] = sum(1 << p for p in places) if min(places) >= 0 and max(places) < width else 0
     return found
 
 
