@@ -33,7 +33,6 @@ Form = Literal["direct", "panel"]
 TABLE_BITS = 6  # widest codes that few permutes look up
 MOST_AHEAD = 8  # storage tiles
 BYTES: dict[Product, int] = {"f32": 4, "bf16": 2, "int8": 1}  # of a weight in a panel
-SHALLOW_BYTES = 16 << 10  # of a panel: a third of a first-level cache
 DEEP_BYTES = 512 << 10  # half of a second-level cache
 
 # Measured on Zen 5 (docs/performance.md); all are choices of speed alone.
@@ -41,10 +40,12 @@ BYTES_AHEAD = 4 << 10  # of weights in flight: more does not help
 MOST_ROWS = 6  # the sums of 6 rows x 4 vectors leave 8 registers of 32
 ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are faster in one pass than in two
 PASS_ROWS = 4  # of each pass, where there are several
-PASSES: dict[Product, int] = {"f32": 8, "bf16": 3, "int8": 16}  # over codes of one piece, that cost as much as a panel
+SHALLOW_BYTES: dict[Product, int] = {"f32": 16 << 10, "bf16": 16 << 10, "int8": 32 << 10}  # in a first-level cache
+# Over codes of one, two or three pieces, that cost as much as a panel.
+PASSES: dict[Product, tuple[int, ...]] = {"f32": (8, 4, 2), "bf16": (3, 1, 1), "int8": (16, 8, 2)}
 PANEL_ROWS = (4, 3)
 FEW_ROWS = 2  # in any form, where 16 registers hold all
-FEW_PASSES = 4
+FEW_PASSES = (4, 2, 1)
 MANY_ROWS = 128  # for which a deep panel is better
 SHARES = (512, 128, 32)  # rows that one panel serves: fewer, where columns alone do not keep all threads busy
 
@@ -101,7 +102,8 @@ def plan(p: Prepared, activations: Activations, m: int, target: Target) -> Sched
     kind = product(p, activations, "direct", target)
     many = many_registers(target)
     passes = 1 if m <= (ONE_PASS[kind] if many else FEW_ROWS) else -(-m // (PASS_ROWS if many else FEW_ROWS))
-    if passes <= max(1, (PASSES[kind] if many else FEW_PASSES) // len(default_planes(p.element.bits))):
+    pieces = len(default_planes(p.element.bits))
+    if passes <= (PASSES[kind] if many else FEW_PASSES)[pieces - 1]:
         return Schedule("direct", -(-m // passes), _ahead(p))
     rows = min(PANEL_ROWS if many else (FEW_ROWS,), key=lambda r: -(-m // r) * r)
     depth = _depth(p, product(p, activations, "panel", target), m >= MANY_ROWS)
@@ -141,7 +143,7 @@ def _depth(p: Prepared, kind: Product, deep: bool) -> int:
     """
     s, columns = p.shape, p.storage.tile_shape[1]
     step = {"f32": s.part, "bf16": s.group, "int8": s.part}[kind]
-    room = DEEP_BYTES if deep and kind != "f32" else SHALLOW_BYTES
+    room = DEEP_BYTES if deep and kind != "f32" else SHALLOW_BYTES[kind]
     most = max(step, room // (columns * BYTES[kind]))
     return max(d for d in range(step, s.depth + 1, step) if s.depth % d == 0 and d <= most)
 
