@@ -17,7 +17,7 @@ from .plan import library
 from .plan_prefill import PrefillCut, PrefillWork
 from .prepared import LinearError, Prepared
 
-__all__ = ["GpuSchedule", "cuda_kernel", "plan_cuda", "schedules_cuda", "sums_kernel"]
+__all__ = ["GpuSchedule", "cuda_kernel", "plan_cuda", "prefill_cuts", "schedules_cuda", "sums_kernel"]
 
 Form = Literal["decode", "prefill"]
 
@@ -61,7 +61,7 @@ def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ..
     if m > _FEW_ROWS:
         found = [
             GpuSchedule("prefill", cut.rows, cut.splits, stages=stages, tiles=cut.tiles)
-            for cut in _prefill_cuts(p, m, target) for stages in (3, 2, 4)
+            for cut in prefill_cuts(_work(p, m, target), lanes(p)) for stages in (3, 2, 4)
         ]  # fmt: skip
     else:
         rows = next(r for r in _ROWS if m <= r)
@@ -84,15 +84,18 @@ def splits_of(steps: int, blocks: int) -> list[int]:
     return sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))[:5]
 
 
-def _prefill_cuts(p: Prepared, m: int, target: Target) -> list[PrefillCut]:
-    """The likeliest of blocks of 64 rows, then those of 32."""
+def _work(p: Prepared, m: int, target: Target) -> PrefillWork:
     steps, blocks = p.shape.depth // p.shape.run, p.shape.columns // width(p)
     packed = p.storage.tile_bytes * (lanes(p) // WARP)
-    work = PrefillWork(m, blocks, width(p), steps, p.shape.run, packed, target.has("wgmma"))
-    tiles = [t for t in (1, 2) if t <= blocks and t * lanes(p) <= _MOST_LANES]
+    return PrefillWork(m, blocks, width(p), steps, p.shape.run, packed, target.has("wgmma"))
+
+
+def prefill_cuts(work: PrefillWork, lanes: int) -> list[PrefillCut]:
+    """The likeliest of blocks of 64 rows, then those of 32; `lanes`: of a block of the least width."""
+    tiles = [t for t in (1, 2) if t <= work.columns and t * lanes <= _MOST_LANES]
     found: list[PrefillCut] = []
     for rows in _PREFILL_ROWS:
-        found += work.best((PrefillCut(rows, t, s) for t in tiles for s in _cuts(steps)), 4)
+        found += work.best((PrefillCut(rows, t, s) for t in tiles for s in _cuts(work.steps)), 4)
     return found
 
 

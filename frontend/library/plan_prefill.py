@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 __all__ = ["PrefillCut", "PrefillWork"]
 
-_ELEMENT = 2  # bytes of one of x
 _SUM = 4  # bytes
 _GROUP = 64  # rows from which on four warps multiply together where they can
 
 # Of a large GPU; clocks are those of one of its multiprocessors.
 _PROCESSORS = 132
-_PRODUCTS, _GROUP_PRODUCTS = 1024, 2048  # that tensor cores do in a clock, for single warps and for four together
+_PRODUCTS = {2: (1024, 2048), 1: (2048, 2800)}
+"""By bytes of an element of x, what is done in a clock, by single warps and by four together.
+
+Halves: what tensor cores do.  Bytes: they could do 4096, but each sum of a group is scaled twice, which takes longer.
+"""
+
 _BYTES = 32  # that come from the L2 cache in a clock, when all processors read
 _EDGE = 2000  # clocks that a block takes to begin, until tiles have come, and to end
 _MEETING = 2000  # clocks until the last of those that share sums knows that it is
@@ -39,6 +43,7 @@ class PrefillWork:
     terms    of a step
     packed   bytes of weights of one such block in one step
     groups   whether four warps multiply together
+    element  bytes of one of x
     """
 
     rows: int
@@ -48,6 +53,7 @@ class PrefillWork:
     terms: int
     packed: int
     groups: bool
+    element: int = 2
 
     def best(self, cuts: Iterable[PrefillCut], count: int) -> list[PrefillCut]:
         """The `count` likeliest, in order: sums are shared only where there are fewer of them than processors."""
@@ -60,8 +66,8 @@ class PrefillWork:
         A step's products and its bytes come at the same time; what is wider reads x less often for each product.
         """
         area = cut.rows * cut.tiles * self.width
-        rate = _GROUP_PRODUCTS if self.groups and cut.rows >= _GROUP else _PRODUCTS
-        read = cut.rows * self.terms * _ELEMENT + cut.tiles * self.packed
+        rate = _PRODUCTS[self.element][self.groups and cut.rows >= _GROUP]
+        read = cut.rows * self.terms * self.element + cut.tiles * self.packed
         step = max(area * self.terms / rate, read / _BYTES)
         rounds = -(-self._sums(cut) * cut.splits // _PROCESSORS)
         shared = _MEETING + (cut.splits + 1) * area * _SUM / _BYTES if cut.splits > 1 else 0

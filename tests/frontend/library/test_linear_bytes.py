@@ -135,6 +135,13 @@ def test_blocks_that_share_a_sum() -> None:
     run("u5", 4, k=1024, zero=True, schedule=ByteSchedule(8, 4, 2))
 
 
+@pytest.mark.parametrize("kind", ["int8", "f8e4m3fn"])
+def test_twice_as_many_columns(kind: Bytes) -> None:
+    """Of three tiles of 128 columns: the second block has one of them, and others share its sums."""
+    kernel = run("u4", 70, n=300, k=512, zero=True, kind=kind, schedule=ByteSchedule(64, 2, 2, 2))
+    assert "wgmma" in kernel.source("lane")
+
+
 def test_rows_of_zeros_and_of_small_numbers() -> None:
     q = bw.quantize(np.ones((8, 130), np.float32), "i4")
     x = np.zeros((3, 130), np.float32)
