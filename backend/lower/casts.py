@@ -23,6 +23,7 @@ from .convert import in_order
 from .decode import decode_field, decode_table, one_piece_float
 from .encode import encode
 from .halves import by_bytes, half_pair, single
+from .progression import progression
 from .swar import dense, extract, pieces, staged
 from .tile import Later, Packed, Tile, matching, repacked, separate
 from .whole import as_float, encode_integer, integer_to_integer
@@ -90,6 +91,8 @@ def _widened(source: DType, target: DType) -> bool:
 
 def _in_pairs(c: Context, tile: Tile, op: Cast) -> bool:
     """Whether two codes at once are looked up in a table of halves."""
+    if progression(op.x.type.dtype) is not None and _exact(op.x.type.dtype, op.to):
+        return False  # products take the codes themselves
     return (
         isinstance(op.x.type.dtype, Codebook) and isinstance(tile.form, Packed) and c.target.warp is not None
         and op.to.name in ("f16", "bf16") and op.rounding != "stochastic" and tile.type.dtype.bits <= PAIRED

@@ -24,6 +24,7 @@ from ..lane.build import Builder
 from ..lane.ir import Reg
 from ..target import Target
 from .operand_fields import arranged
+from .progression import Progression, progression
 from .swar import grouped, move, repack
 from .tile import Packed
 
@@ -102,6 +103,8 @@ def parts_of(
         return None
     if isinstance(source, Int) and source.bits <= 8:
         return _integers(codes, source, to.name)
+    if (rule := progression(source)) is not None:
+        return _risen(_integers(codes, Int(source.bits, signed=False), to.name), rule)
     way = _way(target, source, to.name) if isinstance(source, Float) else None
     if way is None:
         return None
@@ -115,6 +118,8 @@ def storage_of(target: Target, source: DType, to: DType, rows: int) -> Packing:
 
     Registers 2 i and 2 i + 1 share an operand's word, and word i belongs to row i % rows.
     """
+    if progression(source) is not None:
+        source = Int(source.bits, signed=False)
     bits = source.bits
     places: tuple[tuple[tuple[int, ...], ...], ...] | None = None
     if isinstance(source, Int) and bits <= _ROOM[to.name] and bits < 8:
@@ -154,6 +159,13 @@ def _integers(codes: _Codes, source: Int, to: str) -> Parts:
     added = _MAGIC_VALUE[to]
     rows = range(len(codes.rows))
     return Parts(tuple(parts), tuple(sign + sum(added * 2.0 ** p.exponent[row] for p in parts) for row in rows))
+
+
+def _risen(codes: Parts, rule: Progression) -> Parts:
+    """The values of which these are the codes."""
+    unit = 2.0**rule.exponent
+    parts = (Part(p.word, tuple(e + rule.exponent for e in p.exponent)) for p in codes.parts)
+    return Parts(tuple(parts), tuple(bias * unit - rule.first for bias in codes.bias))
 
 
 def _places(

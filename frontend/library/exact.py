@@ -24,7 +24,8 @@ class Integers:
 def as_integers(element: DType) -> Integers | None:
     """The element's values as bytes, if they are multiples of one power of two and fit; None if they do not.
 
-    For integers the byte of a code is the code itself, with its sign bit turned if the type is signed.
+    For integers the byte of a code is the code itself, with its sign bit turned if the type is signed; a codebook's
+    codes may be such bytes, too.
     """
     if isinstance(element, Int):
         if element.bits > 8:
@@ -43,6 +44,8 @@ def as_integers(element: DType) -> Integers | None:
     shift = max(0, int(-whole.min()))
     if whole.max() + shift > 255:
         return None
+    if np.array_equal(whole + shift, np.arange(whole.size)):
+        return Integers(Int(element.bits, signed=False), shift, unit)
     return Integers(codebook((whole + shift).tolist(), f"{element.name}_bytes"), shift, unit)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from ...backend.cuda.architectures import ARCHITECTURES, WARP
 from ...backend.cuda.block_memory import table_bytes
 from ...backend.lower.casts import PAIRED
+from ...backend.lower.progression import progression
 from ...backend.target import Target
 from ...vm.dtypes import Codebook, DType, dtype
 from ..build import ParameterValue
@@ -129,7 +130,7 @@ def shared_bytes(p: Prepared, s: GpuSchedule) -> int:
 
 def _table_bytes(element: DType) -> int:
     """Codes of a codebook are looked up, in pairs if they are short."""
-    if not isinstance(element, Codebook):
+    if not isinstance(element, Codebook) or progression(element) is not None:
         return 0
     return table_bytes(1 << element.bits * (2 if element.bits <= PAIRED else 1))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 import bitwright as bw
@@ -33,3 +35,11 @@ def test_zero_points_become_floats_by_a_sum(element: str, slots: float) -> None:
     found = made.report()
     assert found["main.i2f"] == 0
     assert found["issue_slots_per_weight"] <= slots
+
+
+@pytest.mark.parametrize(("activations", "slots"), [("f16", 0.9), ("int8", 1.0)])
+def test_a_codebook_of_integers_takes_no_table(activations: Literal["f16", "int8"], slots: float) -> None:
+    made = bw.linear_kernel("ternary", activations=activations, target="cuda:sm_90a", n=8192, k=8192)
+    assert "copies" not in made.source("cuda")
+    assert "table0" not in made.source("cuda")
+    assert made.report()["issue_slots_per_weight"] <= slots

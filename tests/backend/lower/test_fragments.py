@@ -8,7 +8,7 @@ import pytest
 
 import bitwright as bw
 from bitwright.backend.lower.fragments import storage_of
-from bitwright.vm.dtypes import Codebook, DType, dtype
+from bitwright.vm.dtypes import Codebook, DType, codebook, dtype
 from bitwright.vm.layout.packing import Packing, default_planes
 from bitwright.vm.layout.relation import Digit, Layout
 from bitwright.vm.layout.storage import Tiled
@@ -41,8 +41,8 @@ def count(kind: DType) -> int:
 
 def hold(name: str, to: str, packing: Packing, target: str) -> None:
     """Every code comes to every register of a lane, among neighbours that differ, with one term of a sum at a time."""
-    kind, storage = dtype(name), tiled(packing)
-    kernel = bw.compile(KERNEL, target=target, W=name, L=storage, D=to, K=K, M=K, N=N)
+    kind, storage = OWN.get(name) or dtype(name), tiled(packing)
+    kernel = bw.compile(KERNEL, target=target, W=kind, L=storage, D=to, K=K, M=K, N=N)
     lane, register = np.moveaxis(storage.tile.places(("d0", "d1"), ("lane", "reg")), -1, 0)
     unit = np.eye(K, dtype=HALVES[to])
     zero = int(np.flatnonzero(np.isfinite(kind.decode(np.arange(count(kind)).astype(np.uint8))))[0])
@@ -55,9 +55,11 @@ def hold(name: str, to: str, packing: Packing, target: str) -> None:
         np.testing.assert_array_equal(got.T, wanted)
 
 
+OWN = {"halves": codebook([-3.75 + 0.5 * k for k in range(13)], "halves")}
 NAMES = (
     *(f"u{n}" for n in range(1, 9)), *(f"i{n}" for n in range(1, 9)), "f3e1m1", "f4e2m1", "f4e3m0", "f5e2m2", "f5e3m1",
-    "f6e3m2", "f6e2m3", "f7e3m3", "f8e4m3fn", "f8e5m2", "f8e3m4", "nf4", "iq4nl", "ternary", "nf3", "nf5",
+    "f6e3m2", "f6e2m3", "f7e3m3", "f8e4m3fn", "f8e5m2", "f8e3m4", "nf4", "iq4nl", "ternary", "b1", "nf3", "nf5",
+    "halves",
 )  # fmt: skip
 
 
@@ -65,7 +67,7 @@ NAMES = (
 @pytest.mark.parametrize("name", NAMES)
 def test_every_code_is_its_value(name: str, to: str) -> None:
     machine = bw.target("cuda:sm_90a")
-    hold(name, to, storage_of(machine, dtype(name), dtype(to), ROWS), "cuda:sm_90a")
+    hold(name, to, storage_of(machine, OWN.get(name) or dtype(name), dtype(to), ROWS), "cuda:sm_90a")
 
 
 @pytest.mark.parametrize("name", ["u3", "u6", "i7", "u8", "f6e3m2", "f8e4m3fn", "nf4"])
