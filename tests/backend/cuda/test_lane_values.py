@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitwright.backend.cuda.block_memory import BlockMemory
 from bitwright.backend.cuda.code import Code
 from bitwright.backend.cuda.lane_values import predicate, word_formula
 from bitwright.backend.lane.ir import Constant, Reg, Type
@@ -138,7 +139,7 @@ def test_the_usual_conditions_are_short(held: list[bool], text: str) -> None:
 
 def printed(type: Type, values: list[int] | list[float]) -> tuple[list[float], Code]:
     """The value that each lane's variable gets."""
-    code = Code(len(values))
+    code = Code(len(values), BlockMemory())
     reg = Reg(type, False)
     code.constant(reg, Constant(type, tuple(values)))
     data = {}
