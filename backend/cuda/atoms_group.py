@@ -2,6 +2,7 @@
 
     wgmma_f16_n64(a0, a1, a2, a3, descriptor, c...)   c + a[64, 16] b[16, 64], which is under way when it ends
     wgmma_f16_n64_new(a0, a1, a2, a3, descriptor)    the same without c
+    wgmma_f16_n128_over(a0, a1, a2, a3, descriptor, c...)   without c, whose registers it takes when all have read them
     wgmma_us8_n64(a0, a1, a2, a3, descriptor, c...)   of bytes, those of a unsigned, c + a[64, 32] b[32, 64] in i32
     wgmma_wait_n64(c...)                              the sums, when all products that were started have come
     wgmma_wait_whole_n64(c...)                        the same of i32
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,12 @@ WIDTHS = (8, 16, 32, 64, 128, 256)
 _MODES = {0: 0, 128: 1, 64: 2, 32: 3}
 _ROWS = 8  # that lie together
 _BYTES = 32  # of a row that a product takes
+_MANY = 128  # columns from which on sums of one product are as many registers as can be spared
+
+_Way = Literal["", "_new", "_over"]
+"""What becomes of sums that are there: the product adds to them, there are none, or it takes their registers."""
+
+_ADDS = {"": "setp.ne.b32 p, 1, 0", "_new": "setp.ne.b32 p, 0, 0"}
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,8 @@ def _addresses(descriptor: int, n: int) -> NDArray[np.int64]:
     return Swizzle(bits, 4, 3).apply(groups + rows % _ROWS * swizzle + piece * 16)
 
 
-def _product(kind: _Kind, n: int, new: bool) -> SharedMeaning:
-    """`new`: there are no sums that it adds to.  Sums of integers are exact, modulo 2**32."""
+def _product(kind: _Kind, n: int, way: _Way) -> SharedMeaning:
+    """Sums of integers are exact, modulo 2**32."""
     shape = group_matrix(n, kind.bits)
     element, number = _codes(kind.a), _numbers(kind.a)
     other, number_of_other = _codes(kind.b), _numbers(kind.b)
@@ -125,11 +133,11 @@ def _product(kind: _Kind, n: int, new: bool) -> SharedMeaning:
             given = read(_addresses(int(descriptor[0]), n).reshape(-1), 16).view(other).reshape(n, shape.k)
             found.append(a[group] @ number_of_other(given).T)
         total = np.stack(found)
-        if not new:
+        if not way:
             total = total + gathered(shape.c, operands[5:], held, GROUP)
         return spread(shape.c, total if kind.whole else rounded_sums(total))
 
-    return SharedMeaning(run, "start", takes=not new)
+    return SharedMeaning(run, "start", takes=way != "_new")
 
 
 def _codes(name: str) -> type[np.generic]:
@@ -150,22 +158,28 @@ def _numbered(first: int, count: int) -> str:
     return "{" + ", ".join(f"%{first + k}" for k in range(count)) + "}"
 
 
-def _product_row(kind: _Kind, n: int, new: bool) -> Row:
+def _product_row(kind: _Kind, n: int, way: _Way) -> Row:
     sums, shape = n // 2, group_matrix(n, kind.bits)
     total = "s32" if kind.whole else "f32"
     signs = "" if kind.whole else ", 1, 1"
     turned = ", 0" if kind.bits == 16 else ""
+    # No descriptor is 0.  The assembler does not know that: what it thinks may be added to must be in those registers.
+    adds = _ADDS.get(way, f"setp.eq.s64 p, %{sums + 4}, 0")
     text = (
-        f"{{.reg .pred p; setp.ne.b32 p, {0 if new else 1}, 0; wgmma.fence.sync.aligned; "
+        f"{{.reg .pred p; {adds}; wgmma.fence.sync.aligned; "
         f"wgmma.mma_async.sync.aligned.m64n{n}k{shape.k}.{total}.{kind.a}.{kind.b} "
         f"{_numbered(0, sums)}, {_numbered(sums, 4)}, %{sums + 4}, p{signs}{turned};}}"
     )
     totals = (kind.total,) * sums
-    meaning = _product(kind, n, new)
     own: tuple[Type, ...] = ("i32", "i32", "i32", "i32", "i64")
-    name = f"wgmma_{kind.name}_n{n}{'_new' if new else ''}"
-    taken = () if new else totals
-    return Row(name, ("wgmma",), (*own, *taken), totals, meaning, 2, text, shape, in_place=not new)
+    taken = () if way == "_new" else totals
+    name = f"wgmma_{kind.name}_n{n}{way}"
+    in_place = way != "_new"
+    return Row(name, ("wgmma",), (*own, *taken), totals, _product(kind, n, way), 2, text, shape, in_place=in_place)
+
+
+def _ways(kind: _Kind, n: int) -> tuple[_Way, ...]:
+    return ("", "_new", "_over") if not kind.whole and n >= _MANY else ("", "_new")
 
 
 def _wait_row(n: int, total: Type) -> Row:
@@ -186,7 +200,7 @@ _TURN = "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 1;"
 _FENCE = SharedMeaning(lambda read: (), "fence")
 
 ROWS: tuple[Row, ...] = (
-    *(_product_row(kind, n, new) for kind in _KINDS for n in WIDTHS for new in (False, True)),
+    *(_product_row(kind, n, way) for kind in _KINDS for n in WIDTHS for way in _ways(kind, n)),
     *(_wait_row(n, total) for n in WIDTHS for total in _TOTALS),
     Row("wgmma_turn", ("wgmma",), (), (), _turn, 2, _TURN),
     Row("fence_async", ("wgmma",), (), (), _FENCE, 1, "fence.proxy.async.shared::cta;"),

@@ -21,13 +21,14 @@ from ..target import Target
 from .context import Context
 from .group_tile import GroupTile
 from .matrix_layouts import WARP, matrix_layouts, terms_of
-from .tile import coordinates
+from .tile import Later, coordinates
 
 __all__ = ["GroupProduct", "only_products", "steps_of"]
 
 _ROW = 8  # columns of which a product's registers are
 _QUAD = 4  # lanes that share a row: a word of each is a part of the same terms
 _TURN = 2  # steps whose left operands are in registers while those of the next are made
+_MANY = 128  # columns from which on rows are multiplied one after the other
 _LEAST = 64  # columns from which on these products keep the tensor cores busy
 
 
@@ -50,8 +51,38 @@ class GroupProduct:
 
     def add(self, a: Callable[[int, int], Reg], sums: list[Reg]) -> None:
         """Adds the product with the operand words a(row, word) to `sums`, in place."""
+        self._chains(a, sums, range(0, len(self.sums), 2))
+
+    @property
+    def many(self) -> bool:
+        """Whether a lane has no registers for the sums of all rows beside those that they are added to."""
+        return _ROW * len(self.sums[0]) >= _MANY
+
+    def apart(self, a: Callable[[int, int], Reg]) -> Later:
+        """The product alone, two rows after the other: they are multiplied when a sum of theirs is asked for.
+
+        Each two take the registers of those before, whose sums have been used by then if they are asked for in order.
+        """
+        sums = [self.c.b.constant(self.type, 0)] * self._count
+        tops = {r: top for top in range(0, len(self.sums), 2) for r in self._chain(top)}
+        done: list[int] = []
+
+        def make(register: int) -> Reg:
+            top = tops[register]
+            if top not in done:
+                over = [sums[r] for r in self._chain(done[-1])] if done else []
+                self._chains(a, sums, (top,), over)
+                done.append(top)
+            return sums[register]
+
+        return Later(self._count, make)
+
+    def _chains(
+        self, a: Callable[[int, int], Reg], sums: list[Reg], tops: Sequence[int], over: Sequence[Reg] = ()
+    ) -> None:
+        """`over`: sums whose registers a chain that begins may take."""
         b, n = self.c.b, _ROW * len(self.sums[0])
-        chains = [(top, self._chain(top)) for top in range(0, len(self.sums), 2)]
+        chains = [(top, self._chain(top)) for top in tops]
         for number, (term, *words) in enumerate(self.steps):
             if number and number % _TURN == 0:
                 b.issue("wgmma_turn", "i32", 0)
@@ -59,9 +90,10 @@ class GroupProduct:
             for top, chain in chains:
                 operands = [a(row, w) for w in words for row in (top, top + 1)]
                 held = [sums[r] for r in chain]
-                new = not number and self._nothing(held)
-                name = f"wgmma_{self.kind}_n{n}{'_new' if new else ''}"
-                taken = () if new else held
+                way, taken = "", held
+                if not number and self._nothing(held):
+                    way, taken = "_over" if over else "_new", list(over)
+                name = f"wgmma_{self.kind}_n{n}{way}"
                 self._set(sums, chain, b.issue(name, self.type, len(chain), *operands, descriptor, *taken))
         every = [r for _, chain in chains for r in chain]
         together = every if 2 * len(every) in WIDTHS else chains[0][1]
@@ -72,10 +104,13 @@ class GroupProduct:
 
     def fresh(self, a: Callable[[int, int], Reg], start: Reg | None = None) -> list[Reg]:
         """The product alone, or from where it is to start."""
-        count = sum(len(pair) for row in self.sums for pair in row)
-        sums = [self.c.b.constant(self.type, 0) if start is None else start] * count
+        sums = [self.c.b.constant(self.type, 0) if start is None else start] * self._count
         self.add(a, sums)
         return sums
+
+    @property
+    def _count(self) -> int:
+        return sum(len(pair) for row in self.sums for pair in row)
 
     def _chain(self, top: int) -> list[int]:
         """The registers of two rows' sums, as the instruction has them."""

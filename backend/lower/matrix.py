@@ -66,6 +66,9 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     parts = None if a.origin is None else way(c.b, c.target, *_told(a), at.a)
     if parts is None:
         plain = _Words(c, a, at.a)
+        if isinstance(product, GroupProduct) and product.many and _nothing(c, sums):
+            c.define(result, product.apart(plain))
+            return True
         product.add(lambda row, word: plain(row, word), sums)
     else:
         scaled = _coded(c, product, at, op.a.type.dtype, parts, sums)
@@ -222,12 +225,14 @@ def _coded(
     if to.name in _ONES and COLUMNS * len(at.sums[0]) >= _MANY:
         parts = _finished(c, parts, to)
     first, *more = parts.parts
+    zero = _nothing(c, sums)
+    if zero and not more and not any(parts.bias) and isinstance(product, GroupProduct) and product.many:
+        return Scaled(product.apart(_of(first, at)), _powers(first, at, len(sums)))
     found = [product.fresh(_of(part, at)) for part in parts.parts]
     total: list[Reg] = []
     if any(parts.bias):
         ones = b.i32(_ONES[to.name])
         total = product.fresh(lambda row, word: ones)
-    zero = all((known := b.known(r)) is not None and not known.any() for r in sums)
     numbers, factors = list(sums), [1.0] * len(sums)
     for row, pairs in enumerate(at.sums):
         factor = 2.0 ** first.exponent[row]
@@ -243,6 +248,20 @@ def _coded(
     for register, number in enumerate(numbers):
         sums[register] = b.apply("fma", number, b.f32(factors[register]), sums[register])
     return None
+
+
+def _nothing(c: Context, sums: Sequence[Reg]) -> bool:
+    """Whether the sums are 0 before anything is added."""
+    return all((known := c.b.known(r)) is not None and not known.any() for r in sums)
+
+
+def _powers(part: Part, at: _Places, count: int) -> list[float]:
+    """By sums' registers, what their row's numbers are multiples of."""
+    found = [0.0] * count
+    for row, pairs in enumerate(at.sums):
+        for register in (r for pair in pairs for r in pair):
+            found[register] = 2.0 ** part.exponent[row]
+    return found
 
 
 def _finished(c: Context, parts: Parts, to: DType) -> Parts:

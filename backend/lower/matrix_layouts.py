@@ -161,7 +161,6 @@ def _operands(side: _Side, n: int, warps: int) -> Operands:
     over = [Digit.make(across, {"lane": free, "d1": columns}), Digit.make(spare, {"lane": free * across})]
     same = [Digit.make(taken, {"lane": WARP}), Digit.make(spare, {"lane": free * across})]
     terms = prod(d.extent for d in side.term_regs)
-    rows = prod(d.extent for d in side.row_regs)
     b = [
         *_lanes(side.term_lanes, "d1", "d0"), Digit.make(_ROW_LANES, {"lane": _TERM_LANES, "d1": 1}), same[0], *over,
         *_packed(side.term_regs, "d1", 1, "d0"), Digit.make(atoms, {"reg": terms, "d1": COLUMNS}),
@@ -169,7 +168,7 @@ def _operands(side: _Side, n: int, warps: int) -> Operands:
     sums = [
         *_lanes(side.row_lanes, "d0", "d0"), *_lanes(side.row_warps, "d0", "d0"), *over,
         Digit.make(_TERM_LANES, {"lane": 1, "d1": 2}), Digit.make(2, {"reg": 1, "d1": 1}),
-        *_packed(side.row_regs, "d0", 2, "d0"), Digit.make(atoms, {"reg": 2 * rows, "d1": COLUMNS}),
+        Digit.make(atoms, {"reg": 2, "d1": COLUMNS}), *_packed(side.row_regs, "d0", 2 * atoms, "d0"),
     ]  # fmt: skip
     a = [
         *_lanes(side.term_lanes, "d1", "d1"), *_lanes(side.row_lanes, "d0", "d0"), *_lanes(side.row_warps, "d0", "d0"),

@@ -24,7 +24,8 @@ Form = Literal["decode", "prefill"]
 
 _FEW_ROWS = 32  # up to these, weights are read once and x is in shared memory
 _ROWS = (8, 16, 32)
-_PREFILL_ROWS = (64, 32)
+_MANY_ROWS = 128  # for products of halves by four warps, in blocks of the most lanes
+_HALF = 2  # bytes
 _MOST_LANES = 256  # of a block: of so many, each may have all the registers that it can address
 _BLOCKS = 512  # that a large GPU holds at once, of 128 lanes: enough weights are under way then to fill its memory
 _X_BYTES = 32 << 10  # of x in shared memory
@@ -92,12 +93,15 @@ def _work(p: Prepared, m: int, target: Target) -> PrefillWork:
 
 
 def prefill_cuts(work: PrefillWork, lanes: int) -> list[PrefillCut]:
-    """The likeliest of blocks of 64 rows, then those of 32; `lanes`: of a block of the least width."""
+    """The likeliest of blocks of 64 rows or more, then those of 32; `lanes`: of a block of the least width."""
     tiles = [t for t in (1, 2) if t <= work.columns and t * lanes <= _MOST_LANES]
-    found: list[PrefillCut] = []
-    for rows in _PREFILL_ROWS:
-        found += work.best((PrefillCut(rows, t, s) for t in tiles for s in _cuts(work.steps)), 4)
-    return found
+
+    def cuts(rows: int) -> list[PrefillCut]:
+        return [PrefillCut(rows, t, s) for t in tiles for s in _cuts(work.steps)]
+
+    many = cuts(_MANY_ROWS) if work.groups and work.element == _HALF else []
+    most = [cut for cut in many if cut.tiles * lanes == _MOST_LANES]
+    return work.best(most + cuts(64), 5) + work.best(cuts(32), 3)
 
 
 def _cuts(steps: int) -> list[int]:

@@ -19,6 +19,7 @@ Halves: what tensor cores do.  Bytes: they could do 4096, but each sum of a grou
 """
 
 _BYTES = 32  # that come from the L2 cache in a clock, when all processors read
+_EXPOSED = 0.1  # of what takes less time of the two
 _EDGE = 2000  # clocks that a block takes to begin, until tiles have come, and to end
 _MEETING = 2000  # clocks until the last of those that share sums knows that it is
 
@@ -63,12 +64,14 @@ class PrefillWork:
     def clocks(self, cut: PrefillCut) -> float:
         """How long it takes, about: processors do their blocks one after the other.
 
-        A step's products and its bytes come at the same time; what is wider reads x less often for each product.
+        A step's products are done while the next bytes come, but for a little; what is wider reads x less often for
+        each product.
         """
         area = cut.rows * cut.tiles * self.width
         rate = _PRODUCTS[self.element][self.groups and cut.rows >= _GROUP]
         read = cut.rows * self.terms * self.element + cut.tiles * self.packed
-        step = max(area * self.terms / rate, read / _BYTES)
+        both = area * self.terms / rate, read / _BYTES
+        step = max(both) + min(both) * _EXPOSED
         rounds = -(-self._sums(cut) * cut.splits // _PROCESSORS)
         shared = _MEETING + (cut.splits + 1) * area * _SUM / _BYTES if cut.splits > 1 else 0
         return rounds * (self.steps / cut.splits * step + _EDGE) + shared

@@ -239,3 +239,16 @@ def test_descriptors_are_checked() -> None:
     different = body.lane_constant("i64", [lane % 2 for lane in range(LANES)])
     body.collective("wgmma_f16_n8", [*body.words(), different, *body.sums()], 4)
     assert "lanes have different descriptors" in outcome(body)
+
+
+def test_a_product_takes_the_registers_of_sums_that_it_does_not_add_to() -> None:
+    a, b = operands(128, 16)
+    body = Product(128)
+    body.ready()
+    address = body.apply("and", "i64", body.apply("lshr", "i64", body.base, body.number(4)), body.number(0x3FFF))
+    fields = descriptor_fields(128, 256, 0)
+    descriptor = body.apply("add", "i64", address, body.number(fields + (START >> 4)))
+    given = [*body.words(), descriptor, *body.sums()]
+    body.write_sums(body.wait(body.collective("wgmma_f16_n128_over", given, 64)))
+    found = run(body, arranged(b, 0, 128, 256), a)
+    np.testing.assert_array_equal(found, a.astype(np.float32) @ b.astype(np.float32).T)

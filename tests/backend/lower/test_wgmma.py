@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 import bitwright as bw
 from bitwright.backend.cuda.sass import read_instructions
 from bitwright.backend.lower.group_tile import GroupTile
-from bitwright.frontend.library.plan_cuda import cuda_kernel, plan_cuda
+from bitwright.frontend.library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda
 from bitwright.frontend.library.prepared_cuda import prepare_cuda
 from bitwright.vm.dtypes import dtype
 from bitwright.vm.ir import Shared
@@ -133,3 +135,17 @@ def test_the_compiler_keeps_products_under_way() -> None:
     assert [i.opcode for i in found if i.name == "HGMMA"] == ["HGMMA.64x64x16.F32"] * 16
     waits = [i.operands[1] for i in found if i.name == "WARPGROUP"]
     assert waits == ["0x1"] * 3 + ["0x0"], "one that waits for every product is there where ptxas puts them in a row"
+
+
+def test_rows_of_128_find_registers() -> None:
+    """Of 64 rows of sums after the other: the second ones go where the first were when they have been added."""
+    weights = np.random.default_rng(0).standard_normal((256, 1024)).astype(np.float32)
+    where = bw.target(HOPPER)
+    p = prepare_cuda(bw.quantize(weights, "u3"), "f16", where)
+    made = cuda_kernel(p, GpuSchedule("prefill", 128, stages=3, tiles=2), "f16", dtype("f16"), False, where)
+    report = made.report()
+    assert report["spills"] == 0
+    assert report["issue_slots_per_weight"] <= 3.3
+    found = [i for i in read_instructions(made.source("sass")) if i.name in ("HGMMA", "FFMA")]
+    turns = [name for name, _ in groupby(i.name for i in found)]
+    assert turns == ["HGMMA", "FFMA"] * 2, "sums are added between the products"

@@ -196,12 +196,15 @@ def test_many_rows_fill_the_gpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("element", "product", "splits", "n", "target"),
-    [("u4", "f16", 1, 300, HOPPER), ("i3", "bf16", 2, 500, HOPPER), ("u6", "f16", 1, 132, "cuda:sm_80")],
-)
-def test_wide_blocks(element: str, product: Product, splits: int, n: int, target: str) -> None:
+    ("element", "product", "rows", "splits", "n", "target"),
+    [
+        ("u4", "f16", 64, 1, 300, HOPPER), ("i3", "bf16", 128, 2, 500, HOPPER), ("nf4", "f16", 128, 1, 200, HOPPER),
+        ("u6", "f16", 64, 1, 132, "cuda:sm_80"),
+    ],
+)  # fmt: skip
+def test_wide_blocks(element: str, product: Product, rows: int, splits: int, n: int, target: str) -> None:
     """Of twice the columns, also where the last block has but half of them."""
-    schedule = GpuSchedule("prefill", 64, splits, stages=2, tiles=2)
+    schedule = GpuSchedule("prefill", rows, splits, stages=2, tiles=2)
     run(element, product, 66, n, 384 * splits - 9, zero=element[0] == "u", schedule=schedule, target=target)
 
 
@@ -211,6 +214,7 @@ def test_many_blocks_are_wide() -> None:
     q = bw.quantize(np.zeros((128, 4096), np.float32), "u4")
     p = prepare_cuda(q, "f16", where)
     assert plan_cuda(p.planned_for(4096), 4096, where).tiles == 2
+    assert plan_cuda(p.planned_for(4096), 4096, where).rows == 128
     assert plan_cuda(p.planned_for(4096), 64, where).tiles == 1
     assert plan_cuda(p, 4096, where).tiles == 1, "there is one block of columns"
 
