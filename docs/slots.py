@@ -17,6 +17,7 @@ SIZE, GROUP = 8192, 128  # of the weights, and of their groups
 ELEMENTS = ("u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "i4", "i6", "i8", "f4e2m1", "f6e3m2", "f8e4m3fn",
             "nf4")  # fmt: skip
 IN_BYTES = ("u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "i4", "i6", "i8")
+IN_FP8 = ("u1", "u2", "u3", "u4", "i4", "f4e2m1", "f6e3m2", "f8e4m3fn")
 
 OTHERS = {
     "u1": "humming 2.8", "u2": "humming 2.7, Tilus 4.7", "u3": "humming 3.4", "u4": "humming 2.7, Tilus 3.2",
@@ -24,7 +25,7 @@ OTHERS = {
 }  # fmt: skip
 """Of the main loops of other projects' kernels, counted when they were disassembled."""
 
-Mode = Literal["f16", "bf16", "int8"]
+Mode = Literal["f16", "bf16", "int8", "f8e4m3fn"]
 
 LANES = 32  # of a warp, which one slot issues an instruction for
 SCHEDULERS = 132 * 4 * 1.755e9  # slots in a second: multiprocessors, schedulers of each, clock
@@ -44,15 +45,15 @@ def slots(element: str, mode: Mode) -> str:
 
 
 def slot_row(element: str) -> str:
-    in_bytes = slots(element, "int8") if element in IN_BYTES else ""
-    return (
-        f"| {element} | {slots(element, 'f16')} | {slots(element, 'bf16')} | {in_bytes} | {OTHERS.get(element, '')} |"
-    )
+    found = [slots(element, "f16"), slots(element, "bf16")]
+    found.append(slots(element, "int8") if element in IN_BYTES else "")
+    found.append(slots(element, "f8e4m3fn") if element in IN_FP8 else "")
+    return f"| {element} | {' | '.join(found)} | {OTHERS.get(element, '')} |"
 
 
 def slot_table() -> str:
-    head = "| weights | x in f16 | bf16 | int8 | others, f16 |"
-    return "\n".join([head, "|---|---|---|---|---|", *map(slot_row, ELEMENTS)])
+    head = "| weights | x in f16 | bf16 | int8 | fp8 | others, f16 |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *map(slot_row, ELEMENTS)])
 
 
 def decode_table() -> str:
