@@ -14,7 +14,7 @@ from .gpu_arrays import GpuRows, gpu_rows
 from .gpu_call import GpuCall, Place, Scratch, State, Sums, bias_of, kept_call, launch
 from .kernel import Kernel
 from .library.bytes_cuda import Bytes
-from .library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda, sums_kernel, width
+from .library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda, shares_of, sums_kernel, width
 from .library.prepared import Activations, Prepared
 from .library.prepared_cuda import Product, prepare_cuda
 from .linear_gpu_bytes import byte_call, linear_bytes_kernel
@@ -84,10 +84,9 @@ def places_of(p: Prepared, s: GpuSchedule, m: int, bias: bool, sums: Kernel | No
     x: tuple[Place, ...] = ("x",)
     if s.form == "prefill":
         x = ("x", Scratch((m, 0)) if sums is None else Sums(p.shape.depth // p.shape.group, sums))
-    tiles, blocks = p.shape.columns // width(p), -(-m // s.rows)
-    shared = s.splits > 1
-    part = Scratch((s.splits, m, p.shape.n) if shared else (0, 0, p.shape.n))
-    return (*x, *given, part, State((2, tiles, blocks if shared else 0)), "y")
+    blocks, tiles = shares_of(p, s), p.shape.columns // width(p) * -(-m // s.rows)
+    part = Scratch((blocks, m, p.shape.n) if blocks > 1 else (0, 0, p.shape.n))
+    return (*x, *given, part, State((2, tiles if blocks > 1 else 0)), "y")
 
 
 NO_BIAS = np.zeros(0, np.float32)

@@ -82,14 +82,18 @@ class Context:
         return lower_index(self.b, e, self.variables)
 
     def condition(self, e: Expr) -> Reg:
-        return lower_condition(self.b, e, self.variables)
+        return lower_condition(self.b, e, self.variables, words=self.target.warp is not None)
 
     def proves_inside(self, start: Expr, extent: int, size: Expr) -> bool:
-        """Whether start + extent <= size always: at the last value of each counter that `start` grows with."""
+        """Whether start + extent <= size always: at the last value of each counter that `start` grows with.
+
+        Inner counters go first: how far they go may depend on outer ones.
+        """
         for _ in range(len(self.last) + 1):
             if can_prove(le(start + extent, size)):
                 return True
-            grows = next((v for v in variables(start) if v in self.last and self._grows(start, v)), None)
+            names = variables(start)
+            grows = next((v for v in reversed(self.last) if v in names and self._grows(start, v)), None)
             if grows is None:
                 return False
             start = substitute(start, {grows: self.last[grows]})

@@ -13,6 +13,7 @@ _DIRECT = {
     "add": "add", "sub": "sub", "mul": "mul", "min": "smin", "max": "smax", "and": "and", "or": "or", "xor": "xor",
     "shl": "shl", "shr": "ashr",
 }  # fmt: skip
+_WORD = -(2**31), 2**31 - 1
 _COMPARE = {"lt": "slt", "le": "sle", "eq": "eq", "ne": "ne"}
 
 
@@ -36,10 +37,13 @@ def lower_index(b: Builder, e: Expr, env: Mapping[Var, Reg]) -> Reg:
     assert_never(e)
 
 
-def lower_condition(b: Builder, e: Expr, env: Mapping[Var, Reg]) -> Reg:
-    """Whether `e` is not zero, as a uniform i1."""
+def lower_condition(b: Builder, e: Expr, env: Mapping[Var, Reg], words: bool = False) -> Reg:
+    """Whether `e` is not zero, as a uniform i1; with `words`, numbers known to fit into 32 bits are compared there."""
     if isinstance(e, Binary) and e.kind in _COMPARE:
-        return b.apply(_COMPARE[e.kind], lower_index(b, e.x, env), lower_index(b, e.y, env))
+        x, y = lower_index(b, e.x, env), lower_index(b, e.y, env)
+        if words and all(side.facts.within(*_WORD) for side in (e.x, e.y)):
+            x, y = b.apply("trunc", x), b.apply("trunc", y)
+        return b.apply(_COMPARE[e.kind], x, y)
     return b.apply("ne", lower_index(b, e, env), b.i64(0))
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ...backend.cuda.architectures import ARCHITECTURES, WARP
 from ...backend.cuda.block_memory import table_bytes
+from ...backend.cuda.present import multiprocessors
 from ...backend.lower.casts import PAIRED
 from ...backend.lower.progression import progression
 from ...backend.target import Target
@@ -15,6 +16,7 @@ from ...vm.dtypes import Codebook, DType, dtype
 from ..build import ParameterValue
 from ..kernel import Kernel, KernelSource
 from .plan import library
+from .plan_decode import LEAST_STEPS, DecodeWork, sharers
 from .plan_prefill import PrefillCut, PrefillWork
 from .prepared import LinearError, Prepared
 
@@ -28,9 +30,8 @@ _MANY_ROWS = 128  # for products of halves by four warps, in blocks of the most 
 _HALF = 2  # bytes
 _MOST_LANES = 256  # of a block: of so many, each may have all the registers that it can address
 _BLOCKS = 512  # that a large GPU holds at once, of 128 lanes: enough weights are under way then to fill its memory
-_X_BYTES = 32 << 10  # of x in shared memory
 _STAGES = 4
-_LEAST_STEPS = 4  # of a block: else its beginning and end are most of it
+_MORE = 4096  # bytes of a block's shared memory, for what is small
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,20 @@ class GpuSchedule:
 
     form     "decode" or "prefill"
     rows     of x in a block
-    splits   blocks that share the terms of a sum
-    chunk    terms of x in shared memory at a time; 0 for "prefill"
+    splits   blocks that share the terms of a sum; 1 for "decode"
     stages   steps of K that are in shared memory or under way
     tiles    times as many columns as a block needs, and lanes; 1 for "decode"
+    share    steps of K that a block takes, of tile after tile of columns; 0 for "prefill"
+    chunk    those of them whose x is in shared memory at a time; 0 for "prefill"
     """
 
     form: Form
     rows: int
     splits: int = 1
-    chunk: int = 0
     stages: int = _STAGES
     tiles: int = 1
+    share: int = 0
+    chunk: int = 0
 
 
 def plan_cuda(p: Prepared, m: int, target: Target) -> GpuSchedule:
@@ -66,12 +69,10 @@ def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ..
             for cut in prefill_cuts(_work(p, m, target), lanes(p)) for stages in (3, 2, 4)
         ]  # fmt: skip
     else:
-        rows = next(r for r in _ROWS if m <= r)
-        steps = p.shape.depth // p.shape.run
-        order = splits_of(steps, p.shape.columns // width(p))
+        work = _decode_work(p, next(r for r in _ROWS if m <= r), target)
         found = [
-            GpuSchedule("decode", rows, s, _chunk(p, rows, p.shape.depth // s), stages)
-            for s in order for stages in (_STAGES, 3, 2)
+            GpuSchedule("decode", work.rows, stages=stages, share=cut.share, chunk=cut.chunk)
+            for cut in work.best() for stages in (_STAGES, 3, 2)
         ]  # fmt: skip
     fits = tuple(s for s in dict.fromkeys(found) if shared_bytes(p, s) <= ARCHITECTURES[target.cpu].shared_bytes)
     if not fits:
@@ -84,6 +85,13 @@ def splits_of(steps: int, blocks: int) -> list[int]:
     splits = _cuts(steps)
     first = next((s for s in splits if s * blocks >= _BLOCKS), splits[-1])
     return sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))[:5]
+
+
+def _decode_work(p: Prepared, rows: int, target: Target) -> DecodeWork:
+    tiles, packed = p.shape.columns // width(p), p.storage.tile_bytes * (lanes(p) // WARP)
+    gpu, more = ARCHITECTURES[target.cpu], _table_bytes(p.element) + _MORE
+    processors = multiprocessors(target.cpu)
+    return DecodeWork(rows, tiles, steps_of(p), p.shape.run, packed, lanes(p), more, gpu, processors)
 
 
 def _work(p: Prepared, m: int, target: Target) -> PrefillWork:
@@ -106,7 +114,7 @@ def prefill_cuts(work: PrefillWork, lanes: int) -> list[PrefillCut]:
 
 def _cuts(steps: int) -> list[int]:
     """Numbers of equal shares of so many steps, each of enough."""
-    return [s for s in range(1, steps + 1) if steps % s == 0 and (s == 1 or steps // s >= _LEAST_STEPS)]
+    return [s for s in range(1, steps + 1) if steps % s == 0 and (s == 1 or steps // s >= LEAST_STEPS)]
 
 
 def width(p: Prepared) -> int:
@@ -125,11 +133,10 @@ def lanes(p: Prepared) -> int:
 
 def shared_bytes(p: Prepared, s: GpuSchedule) -> int:
     """Of a block, about: x with a little room after each row, the ring of weights, and the table of a codebook."""
-    weights = p.storage.tile_bytes * (lanes(p) // WARP)
-    more = _table_bytes(p.element) + 4096
-    if s.form == "decode":
-        return s.rows * (2 * s.chunk + 16) + s.stages * weights + more
-    return s.stages * (s.tiles * weights + s.rows * (2 * p.shape.run + 16)) + more
+    weights = s.tiles * p.storage.tile_bytes * (lanes(p) // WARP)
+    x = s.rows * (2 * max(s.chunk, 1) * p.shape.run + 16)  # for "prefill", of each stage
+    more = _table_bytes(p.element) + _MORE
+    return (x + s.stages * weights if s.form == "decode" else s.stages * (x + weights)) + more
 
 
 def _table_bytes(element: DType) -> int:
@@ -139,10 +146,14 @@ def _table_bytes(element: DType) -> int:
     return table_bytes(1 << element.bits * (2 if element.bits <= PAIRED else 1))
 
 
-def _chunk(p: Prepared, rows: int, depth: int) -> int:
-    """The most terms that divide those of a block, in whole steps, and whose x fits."""
-    step, room = p.shape.run, _X_BYTES // (2 * rows)
-    return max(c for c in range(step, depth + 1, step) if depth % c == 0 and (c <= room or c == step))
+def steps_of(p: Prepared) -> int:
+    """Of K, for few rows: beyond x's columns there is nothing to do."""
+    return -(-p.shape.k // p.shape.run)
+
+
+def shares_of(p: Prepared, s: GpuSchedule) -> int:
+    """The most blocks that have a part of one sum."""
+    return sharers(steps_of(p), s.share) if s.form == "decode" else s.splits
 
 
 def cuda_kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, target: Target) -> Kernel:
@@ -177,10 +188,10 @@ def _kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, t
     }  # fmt: skip
     if p.zero_mode != "none":
         parameters["ZG"] = shape.depth // shape.group
-    parameters |= {"KC": shape.depth // s.splits, "SP": s.splits, "LANES": lanes(p) * s.tiles}
+    parameters["LANES"] = lanes(p) * s.tiles
     if s.form == "decode":
-        parameters |= {"KS": s.chunk, "UN": s.stages if s.chunk // shape.run >= s.stages else 1}
+        parameters |= {"U": s.share, "CS": s.chunk, "UN": s.stages if s.chunk >= s.stages else 1}
     else:
-        parameters["WT"] = s.tiles
+        parameters |= {"KC": shape.depth // s.splits, "SP": s.splits, "WT": s.tiles}
     source = KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", f"linear_{s.form}")
     return Kernel(source, target, parameters, {"N": written_together(p)})

