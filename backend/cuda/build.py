@@ -19,6 +19,7 @@ from ...vm.diagnostic import Diagnostic, Problem
 from ..build_error import BuildError
 from ..exclusive import exclusive
 from ..target import Target
+from .resources import resources
 
 __all__ = ["assemble", "compiler_version", "to_ptx"]
 
@@ -31,9 +32,19 @@ _MOST = 5  # messages shown
 
 @exclusive
 def assemble(text: str, target: Target) -> bytes:
-    """The cubin of the text for the target's GPU; BuildError when NVRTC rejects the text."""
+    """The cubin of the text for the target's GPU; BuildError when NVRTC rejects the text.
+
+    NVRTC spares registers, for more blocks at once than shared memory may have room for, until some are spilled.  Told
+    that one block is enough it rarely spills: that code is taken where it keeps less in local memory.
+    """
     nvrtc = _nvrtc()
-    return _compile(nvrtc, text, target, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+    cubin = _compile(nvrtc, text, target, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+    local = resources(cubin).local_bytes
+    if not local:
+        return cubin
+    roomy = re.sub(r"__launch_bounds__\((\d+)\)", r"__launch_bounds__(\1, 1)", text, count=1)
+    other = _compile(nvrtc, roomy, target, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+    return other if resources(other).local_bytes < local else cubin
 
 
 @exclusive

@@ -23,7 +23,7 @@ from ...vm.layout.packing import Packing, default_planes
 from ..lane.build import Builder
 from ..lane.ir import Reg
 from ..target import Target
-from .fragments import Part, Parts
+from .fragments import Part
 from .operand_fields import arranged
 from .swar import grouped, move
 from .tile import Later, Packed, Scaled
@@ -46,8 +46,10 @@ def widens(source: Int, to: Int) -> bool:
     return to.bits == _BYTE and source.bits <= _BYTE and to.min <= source.min and source.max <= to.max
 
 
-def as_bytes(b: Builder, source: Int, to: Int, form: Packed, rows: Rows, columns: int = 1) -> Parts | None:
-    """How codes of `source` are bytes of the type `to`; None if there is nothing to gain over bytes as they are.
+def as_bytes(
+    b: Builder, source: Int, to: Int, form: Packed, rows: Rows, columns: int = 1
+) -> tuple[Part, ...] | None:  # fmt: skip
+    """How codes of `source` are bytes of the type `to`, whose sum each value is; None if bytes as they are do as well.
 
     `columns`: how many times 8 columns they are multiplied with.
     """
@@ -56,11 +58,10 @@ def as_bytes(b: Builder, source: Int, to: Int, form: Packed, rows: Rows, columns
     ways = [_way(form, groups, source, to, rows, columns) for groups in _cuts(form, source.bits)]
     found = [w for w in ways if w is not None]
     best = min(found, key=lambda w: w.cost)
-    parts = tuple(
-        Part(_taker(b, form, bits, places), tuple(bits[0] - p for p in places))
+    return tuple(
+        Part(_taker(b, form, bits, places), tuple(bits[0] - p for p in places), (0,) * len(rows))
         for bits, places in zip(best.groups, best.places, strict=True)
     )
-    return Parts(parts, (0.0,) * len(rows))
 
 
 def byte_packing(source: DType, to: DType, rows: int) -> Packing:
@@ -156,7 +157,7 @@ def fits_fp8(source: DType, to: Float) -> bool:
     return source.exponent < to.exponent and source.specials == "finite"
 
 
-def as_fp8(b: Builder, target: Target, source: DType, to: DType, form: Packed, rows: Rows) -> Parts | None:
+def as_fp8(b: Builder, target: Target, source: DType, to: DType, form: Packed, rows: Rows) -> Part | None:
     """How codes of `source` are numbers of `to`, an fp8; None where they are not, but bytes of it lie there already."""
     if not isinstance(to, Float) or not fits_fp8(source, to):
         return None
@@ -165,7 +166,7 @@ def as_fp8(b: Builder, target: Target, source: DType, to: DType, form: Packed, r
         way = _placed(form, (range(source.bits),), [range(last + 1)], rows)
         unit = 1 - to.bias - to.mantissa
         power = tuple(-p - unit for p in way.places[0])
-        return Parts((Part(_taker(b, form, range(source.bits), way.places[0]), power),), (0.0,) * len(rows))
+        return Part(_taker(b, form, range(source.bits), way.places[0]), power, (0,) * len(rows))
     assert isinstance(source, Float)
     places = _fields(source, to)
 
@@ -174,7 +175,7 @@ def as_fp8(b: Builder, target: Target, source: DType, to: DType, form: Packed, r
         moves = [(int(p), _BYTE * slot + place) for slot, field in enumerate(fields) for p, place in field]
         return move(b, form.words, moves)
 
-    return Parts((Part(word, (to.bias - source.bias,) * len(rows)),), (0.0,) * len(rows))
+    return Part(word, (to.bias - source.bias,) * len(rows), (0,) * len(rows))
 
 
 def _fields(source: Float, to: Float) -> tuple[int, ...]:
@@ -196,7 +197,7 @@ class Sums:
 
 def sums_of(
     b: Builder,
-    parts: Parts,
+    parts: Sequence[Part],
     rows: Sequence[Sequence[int]],
     largest: int,
     before: Sequence[Reg],
@@ -205,6 +206,7 @@ def sums_of(
 ) -> Sums | None:
     """The sums of products plus those of `before`; None where shifted sums may not fit a word.
 
+    parts     of which the values of the left factor are sums
     rows      the registers of the sums of each row
     largest   that a sum of so many products of bytes may be
     fresh     the sums of a part's products, from the word that they begin with
@@ -215,12 +217,12 @@ def sums_of(
     nothing = all((known := b.known(r)) is not None and not known.any() for r in before)
     small = nothing and largest < _NUMBERS
     start = _MAGIC if small and begins else 0
-    chains = [fresh(part, b.i32(start)) for part in parts.parts]
+    chains = [fresh(part, b.i32(start)) for part in parts]
     of_row = {register: row for row, registers in enumerate(rows) for register in registers}
 
     def value(register: int) -> Reg:
         total = before[register]
-        for part, chain in zip(parts.parts, chains, strict=True):
+        for part, chain in zip(parts, chains, strict=True):
             power = part.exponent[of_row[register]]
             found = b.apply("sub", chain[register], b.i32(start)) if start else chain[register]
             if power:
@@ -235,15 +237,15 @@ def sums_of(
     def number(register: int) -> Reg:
         first, *more = (b.apply("fsub", above(chain, register), b.f32(_MAGIC_VALUE)) for chain in chains)
         row = of_row[register]
-        for part, chain in zip(parts.parts[1:], more, strict=True):
-            power = 2.0 ** (part.exponent[row] - parts.parts[0].exponent[row])
+        for part, chain in zip(parts[1:], more, strict=True):
+            power = 2.0 ** (part.exponent[row] - parts[0].exponent[row])
             first = b.apply("fma", chain, b.f32(power), first)
         return first
 
     count = len(before)
-    factors = [2.0 ** parts.parts[0].exponent[of_row[r]] for r in range(count)]
+    factors = [2.0 ** parts[0].exponent[of_row[r]] for r in range(count)]
     if not small:
         return Sums(Later(count, value), None)
     first = Later(count, lambda r: above(chains[0], r))
-    alone = (first, _MAGIC_VALUE) if len(parts.parts) == 1 else None
+    alone = (first, _MAGIC_VALUE) if len(parts) == 1 else None
     return Sums(Later(count, value), Scaled(Later(count, number), factors, alone))

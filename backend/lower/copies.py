@@ -42,13 +42,13 @@ class Copy:
             c.b.effect(lane.CopyAsync(base, offset, to, at, self.size, mask))
 
 
-def may_be_ahead(c: Context, array: Array) -> bool:
+def may_be_ahead(c: Context, array: Array, inside: bool = False) -> bool:
     """Whether elements may be copied ahead of the program: nothing changes them, and a copy's zeros mean 0.
 
-    The code 0 of a codebook may be any number.
+    The code 0 of a codebook may be any number; that does not matter to copies that are known to be `inside` the array.
     """
     zeros = isinstance(array.dtype, Bool) or not array.dtype.encode(np.zeros(1)).any()
-    return zeros and array not in c.written
+    return (zeros or inside) and array not in c.written
 
 
 def copy_of(c: Context, op: CopyAsync, group: GroupTile | None = None) -> Copy | None:

@@ -2,21 +2,20 @@
 
 A word of two halves takes the same bits of two codes, by masks and a few shifts, and is a pair of
 
-* f16 numbers of the least exponents, each the code times a power of two that depends on where in the half it lies
-  (subnormal or not, they are equally far apart; a tensor core multiplies them exactly, and sums in f32); or
-* bf16 numbers 128 + code * 2^p, where the bits lie in the fraction of 128; or
-* f16 numbers whose sign, exponent and fraction are those of the code: the value times a power of two; or
-* bf16 numbers made so, which are too small for f32 sums: one multiplication, by that power, makes them the values; or
+* numbers of the least exponents, each the code times a power of two that depends on where in the half it lies
+  (subnormal or with the next exponent, they are equally far apart, and a tensor core multiplies them exactly); or
+* numbers whose sign, exponent and fraction are those of the code: the value times a power of two; or
 * what the conversion of a pair of fp8 gives.
 
-The powers of two, and what was added, are put right on the sums: once for 64 weights of a lane or so.  `storage_of`
-says how codes are stored so that this takes the least; whatever the storage, the result is the same.
+The powers of two are put right on the sums: once for 64 weights of a lane or so.  As bf16 these numbers are so small
+that their products are not numbers of f32 unless one factor is made larger (`Part.small`).  `storage_of` says how codes
+are stored so that this takes the least; whatever the storage, the result is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...vm.dtypes import Codebook, DType, Float, Int
 from ...vm.layout.packing import Packing, default_planes
@@ -28,41 +27,33 @@ from .progression import Progression, progression
 from .swar import grouped, move, repack
 from .tile import Packed
 
-__all__ = ["Part", "Parts", "parts_of", "storage_of"]
+__all__ = ["Part", "numbers_of", "storage_of"]
 
-_ROOM = {"f16": 11, "bf16": 7}  # bits of a code that lie side by side in numbers equally far apart
-_UNIT = {"f16": -24, "bf16": 0}  # the power of two that the lowest of these bits stands for
-_MAGIC = {"f16": 0, "bf16": 0x4300}
-_MAGIC_VALUE = {"f16": 0, "bf16": 128}
+_ROOM = {"f16": 11, "bf16": 8}  # bits of a code that lie side by side in numbers equally far apart
+_UNIT = {"f16": -24, "bf16": -133}  # the power of two that the lowest of these bits stands for
 _FRACTION = {"f16": 10, "bf16": 7}
 _BIAS = {"f16": 15, "bf16": 127}
 _REACH = 100  # biases up to which no power of two leaves the numbers of an f32
 _PAIRED = 4  # bits of codes of which pairs that lie together are looked up
-_DIRECT = 6  # instructions for a word, more than which no way by way of f16 takes
 _TURNS = 3
 _BOTH = 0x10001
+_EVERY_BYTE = 0x01010101
 _HALF, _BYTE = 16, 8
 _TOP_FRACTION = 2  # bits of an f16's fraction in its upper byte
 
 
 @dataclass(frozen=True)
 class Part:
-    """Numbers of which each value is a sum.
+    """Numbers of which a value is made: value = number * 2**exponent[row] - bias[row].
 
-    word       row, and the registers that share an operand's word: that word
-    exponent   of the power of two that one unit of the numbers is, for each row
+    word    row, and the registers that share an operand's word: that word
+    small   whether the numbers are below 2^-100: their products with others of that type may be too small for an f32
     """
 
     word: Callable[[int, Sequence[int]], Reg]
     exponent: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """value = sum over parts of number * 2**exponent[row], minus bias[row]."""
-
-    parts: tuple[Part, ...]
     bias: tuple[float, ...]
+    small: bool = False
 
 
 _Shift = tuple[int, int]
@@ -90,9 +81,9 @@ class _Codes:
         return len(pieces), frozenset(key for key in pieces if key[1])
 
 
-def parts_of(
+def numbers_of(
     b: Builder, target: Target, source: DType, to: DType, form: Packed, rows: Sequence[Sequence[Sequence[int]]]
-) -> Parts | None:
+) -> Part | None:
     """How codes of `source` are numbers of the type `to` (f16 or bf16).
 
     `rows`: for each row, whose products are summed, its operand words as the registers that share them.  None where
@@ -101,7 +92,7 @@ def parts_of(
     codes = _Codes(b, form, rows)
     if to.name not in _ROOM:
         return None
-    if isinstance(source, Int) and source.bits <= 8:
+    if isinstance(source, Int) and source.bits <= _ROOM[to.name]:
         return _integers(codes, source, to.name)
     if (rule := progression(source)) is not None:
         return _risen(_integers(codes, Int(source.bits, signed=False), to.name), rule)
@@ -110,11 +101,12 @@ def parts_of(
         return None
     assert isinstance(source, Float)
     word, exponent = way(codes, source, to.name)
-    return Parts((Part(lambda row, registers: word(registers), (exponent,) * len(rows)),), (0.0,) * len(rows))
+    small = way is _placed and to.name == "bf16"
+    return Part(lambda row, registers: word(registers), (exponent,) * len(rows), (0,) * len(rows), small)
 
 
 def storage_of(target: Target, source: DType, to: DType, rows: int) -> Packing:
-    """How a lane's codes are best packed for `parts_of`.
+    """How a lane's codes are best packed for `numbers_of`.
 
     Registers 2 i and 2 i + 1 share an operand's word, and word i belongs to row i % rows.
     """
@@ -129,12 +121,11 @@ def storage_of(target: Target, source: DType, to: DType, rows: int) -> Packing:
         if _converts(target, source):
             return Packing(8, 8, (8,))
         way = _way(target, source, to.name)
-        if way is _placed and source.mantissa <= _TOP_FRACTION:
-            places = ((tuple(p - _BYTE for p in _float_places(source, "f16")),),)
+        if way is _placed and _in_upper_byte(source, to.name):
+            places = ((tuple(p - _BYTE for p in _float_places(source, to.name)),),)
             return Packing(bits, _BYTE, (), 0, arranged(places, _BYTE))
         if way is not None:
-            by = to.name if way in (_placed, _scaled) else "f16"
-            places = ((_float_places(source, by),),)
+            places = ((_float_places(source, to.name if way is _placed else "f16"),),)
     elif isinstance(source, Codebook) and bits <= _PAIRED:
         return Packing.dense(bits)
     if places is None:
@@ -145,61 +136,37 @@ def storage_of(target: Target, source: DType, to: DType, rows: int) -> Packing:
 # Integers
 
 
-def _integers(codes: _Codes, source: Int, to: str) -> Parts:
+def _integers(codes: _Codes, source: Int, to: str) -> Part:
+    """A signed code has its sign turned, which adds as much as the sign bit is worth."""
     sign = 1 << (source.bits - 1) if source.signed else 0
-    room = _ROOM[to]
-    groups = [range(source.bits)] if source.bits <= room else [range(room), range(room, source.bits)]
-    parts = []
-    shifts = frozenset[_Shift]()
-    for bits in groups:
-        flip = sign >> bits[0] if bits[-1] == source.bits - 1 else 0
-        places, shifts = _places(codes, bits, to, shifts)
-        exponents = tuple(bits[0] - _UNIT[to] - p for p in places)
-        parts.append(Part(_taker(codes, bits, places, flip, _MAGIC[to]), exponents))
-    added = _MAGIC_VALUE[to]
-    rows = range(len(codes.rows))
-    return Parts(tuple(parts), tuple(sign + sum(added * 2.0 ** p.exponent[row] for p in parts) for row in rows))
+    places = _places(codes, range(source.bits), to)
+
+    def word(row: int, registers: Sequence[int]) -> Reg:
+        place = places[row]
+        moves = codes.moves(registers, range(source.bits), range(place, place + source.bits))
+        return _moved(codes, moves, (sign << place) * _BOTH)
+
+    return Part(word, tuple(-_UNIT[to] - p for p in places), (sign,) * len(places), to == "bf16")
 
 
-def _risen(codes: Parts, rule: Progression) -> Parts:
+def _risen(codes: Part, rule: Progression) -> Part:
     """The values of which these are the codes."""
-    unit = 2.0**rule.exponent
-    parts = (Part(p.word, tuple(e + rule.exponent for e in p.exponent)) for p in codes.parts)
-    return Parts(tuple(parts), tuple(bias * unit - rule.first for bias in codes.bias))
+    exponent = tuple(e + rule.exponent for e in codes.exponent)
+    return replace(codes, exponent=exponent, bias=(-rule.first,) * len(exponent))
 
 
-def _places(
-    codes: _Codes, bits: range, to: str, before: frozenset[_Shift]
-) -> tuple[tuple[int, ...], frozenset[_Shift]]:
-    """Where in a half the bits of each row are put: where that takes the least, since rows share shifts.
-
-    `before`: shifts that there are already; with these, all there are is the second result.
-
-    A single bit may also be the lowest of the exponent: 128 and 256 are as far apart as 0 and 128.
-    """
-    last = _ROOM[to] - len(bits) + (to == "bf16" and len(bits) == 1)
+def _places(codes: _Codes, bits: range, to: str) -> tuple[int, ...]:
+    """Where in a half the bits of each row are put: where that takes the least, since rows share shifts."""
+    last = _ROOM[to] - len(bits)
     rows = range(len(codes.rows))
     ways = [[codes.shifts(row, bits, range(p, p + len(bits))) for p in range(last + 1)] for row in rows]
     chosen = [0] * len(rows)
     for turn in range(_TURNS):
         for row in rows:
             others = rows if turn else range(row)
-            shared = before.union(*(ways[o][chosen[o]][1] for o in others if o != row))
+            shared = frozenset[_Shift]().union(*(ways[o][chosen[o]][1] for o in others if o != row))
             chosen[row] = min(range(last + 1), key=lambda p: ways[row][p][0] + len(ways[row][p][1] - shared))
-    return tuple(chosen), before.union(*(ways[row][chosen[row]][1] for row in rows))
-
-
-def _taker(
-    codes: _Codes, bits: range, places: Sequence[int], flip: int, above: int
-) -> Callable[[int, Sequence[int]], Reg]:
-    """Takes the bits out of their words to their places; turns the bits `flip`, and puts `above` there."""
-
-    def word(row: int, registers: Sequence[int]) -> Reg:
-        place = places[row]
-        moves = codes.moves(registers, bits, range(place, place + len(bits)))
-        return _moved(codes, moves, (above ^ flip << place) * _BOTH)
-
-    return word
+    return tuple(chosen)
 
 
 def _moved(codes: _Codes, moves: list[tuple[int, int]], turned: int = 0) -> Reg:
@@ -209,8 +176,10 @@ def _moved(codes: _Codes, moves: list[tuple[int, int]], turned: int = 0) -> Reg:
     whole = all(mask >> k & 0xFF in (0, 0xFF) for k in range(0, 32, 8))
     if len(groups) == 1 and whole and distance and distance % 8 == 0:
         order = [k - distance // 8 if mask >> 8 * k & 0xFF else -1 for k in range(4)]
-        word = b.pick_bytes(codes.form.words[first], b.i32(0), (order[0], order[1], order[2], order[3]))
-        return b.apply("xor", word, b.i32(turned)) if turned else word
+        turns = {turned >> 8 * k & 0xFF for k in range(4) if mask >> 8 * k & 0xFF}
+        assert len(turns) == 1
+        source = b.apply("xor", codes.form.words[first], b.i32(turns.pop() * _EVERY_BYTE))  # for other bytes of it too
+        return b.pick_bytes(source, b.i32(0), (order[0], order[1], order[2], order[3]))
     if not turned:
         return move(b, codes.form.words, moves)
     found = b.i32(turned)
@@ -231,7 +200,7 @@ def _way(target: Target, source: Float, to: str) -> _Way | None:
     if source.bits > 8:
         return None
     if _fits(source, to):
-        return _placed if to == "f16" else _scaled
+        return _placed
     f16 = _fits(source, "f16") or _nan_at_top(source)
     if to == "bf16" and (_converts(target, source) or f16) and source.mantissa <= _FRACTION[to]:
         return _by_f16(_converted if _converts(target, source) else _placed if _fits(source, "f16") else _with_nan)
@@ -243,6 +212,11 @@ def _way(target: Target, source: Float, to: str) -> _Way | None:
 def _float_places(source: Float, to: str) -> tuple[int, ...]:
     low = _FRACTION[to] - source.mantissa
     return (*range(low, low + source.exponent + source.mantissa), *([15] if source.signed else []))
+
+
+def _in_upper_byte(source: Float, to: str) -> bool:
+    """Whether a half's upper byte holds all of a code that is put where it is a number."""
+    return to == "f16" and source.mantissa <= _TOP_FRACTION
 
 
 def _fits(source: Float, to: str) -> bool:
@@ -278,7 +252,8 @@ def _placed(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
     def word(registers: Sequence[int]) -> Reg:
         first, second = registers
         four = range(first - first % 4, first - first % 4 + 4)
-        if source.mantissa > _TOP_FRACTION or second != first + 1 or first % 2 or four[-1] >= len(codes.form.positions):
+        late = four[-1] >= len(codes.form.positions)
+        if not _in_upper_byte(source, to) or second != first + 1 or first % 2 or late:
             return put(registers)
         moves = [
             (int(codes.form.positions[r][bit]), _BYTE * k + place - _BYTE)
@@ -307,16 +282,6 @@ def _with_nan(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
         return b.apply("choose", b.i32(_BOTH << 14), carried, placed)
 
     return word, _BIAS["f16"] - source.bias
-
-
-def _scaled(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:
-    """Codes that are stored for f16 may be f16 numbers first."""
-    first = codes.rows[0][0]
-    if _count(codes.moves(first, range(source.bits), _float_places(source, to))) > _DIRECT and _fits(source, "f16"):
-        return _by_f16(_placed)(codes, source, to)
-    b, put = codes.b, _put(codes, source, to)
-    factor = (2 * _BIAS[to] - source.bias) << _FRACTION[to]
-    return lambda registers: b.atom(f"mul_{to}x2", "i32", put(registers), b.i32(factor * _BOTH)), 0
 
 
 def _converted(codes: _Codes, source: Float, to: str) -> tuple[_Word, int]:

@@ -102,9 +102,9 @@ class GroupProduct:
             some = every[first : first + len(together)]
             self._set(sums, some, b.issue(wait, self.type, len(some), *(sums[r] for r in some)))
 
-    def fresh(self, a: Callable[[int, int], Reg], start: Reg | None = None) -> list[Reg]:
+    def fresh(self, a: Callable[[int, int], Reg], start: Sequence[Reg] | None = None) -> list[Reg]:
         """The product alone, or from where it is to start."""
-        sums = [self.c.b.constant(self.type, 0) if start is None else start] * self._count
+        sums = [self.c.b.constant(self.type, 0)] * self._count if start is None else list(start)
         self.add(a, sums)
         return sums
 

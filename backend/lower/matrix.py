@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...vm.dtypes import DType, Int
 from ...vm.ir import Value
 from ...vm.layout.spread import same_lanes
 from ...vm.ops import Dot
+from ..lane.build import Builder
 from ..lane.ir import Reg, Type
 from .byte_operands import as_bytes, as_fp8, sums_of
 from .context import Context
-from .fragments import Part, Parts, parts_of
+from .fragments import Part, numbers_of
 from .group_product import GroupProduct, steps_of
 from .group_tile import GroupTile
 from .matrix_layouts import COLUMNS, matrix_layouts, terms_of
@@ -27,7 +27,11 @@ __all__ = ["lower_matrix"]
 
 _ONES = {"f16": 0x3C003C00, "bf16": 0x3F803F80}
 _FP8 = {"f8e4m3fn": "e4m3", "f8e5m2": "e5m2"}
-_MANY = 64  # columns from which on a word's arithmetic costs less than products of its parts
+_MANY = 64  # columns from which on arithmetic of words costs less than that of sums
+_MANY_SMALL = 8  # for each row of a lane, where either factor needs it: a pair of rows has four words, a column two
+_GROWTH = 10  # the power of two by which f16 codes are multiplied, lest halves of their units be lost
+_LIFT = 64
+_LIFTED = 0x5F805F80  # 2^64, twice, as bf16
 _PACK = {"f16": "pack_f16x2", "bf16": "pack_bf16x2"}
 
 
@@ -43,6 +47,9 @@ class _Places:
     a: list[list[list[int]]]
     b: list[list[list[int]]]
     sums: list[list[list[int]]]
+
+    def with_rows(self, order: Sequence[int]) -> _Places:
+        return _Places([self.a[row] for row in order], self.b, [self.sums[row] for row in order])
 
 
 def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
@@ -62,20 +69,23 @@ def lower_matrix(c: Context, result: Value, op: Dot) -> bool:
     if isinstance(op.a.type.dtype, Int):
         _integers(c, result, product, at, a, k * _peak(op.a) * _peak(op.b), sums)
         return True
-    way = as_fp8 if op.a.type.dtype.bits == 8 else parts_of
-    parts = None if a.origin is None else way(c.b, c.target, *_told(a), at.a)
-    if parts is None:
+    way = as_fp8 if op.a.type.dtype.bits == 8 else numbers_of
+    part = None if a.origin is None else way(c.b, c.target, *_told(a), at.a)
+    new = _nothing(c, sums)
+    if part is None:
         plain = _Words(c, a, at.a)
-        if isinstance(product, GroupProduct) and product.many and _nothing(c, sums):
+        if isinstance(product, GroupProduct) and product.many and new:
             c.define(result, product.apart(plain))
             return True
         product.add(lambda row, word: plain(row, word), sums)
-    else:
-        scaled = _coded(c, product, at, op.a.type.dtype, parts, sums)
-        if scaled is not None:
-            c.tiles[result] = Tile(result.type, scaled.values(c.b), scaled=scaled)
-            return True
-    c.define(result, tuple(sums))
+        c.define(result, tuple(sums))
+        return True
+    scaled = _coded(product, at, op.a.type.dtype, part, new)
+    if new:
+        c.tiles[result] = Tile(result.type, scaled.values(c.b), scaled=scaled)
+        return True
+    pairs = zip(scaled.numbers, scaled.factors, sums, strict=True)
+    c.define(result, tuple(c.b.apply("fma", number, c.b.f32(factor), held) for number, factor, held in pairs))
     return True
 
 
@@ -90,11 +100,12 @@ def _integers(
         parts = as_bytes(c.b, source, to, a.origin[1], at.a, len(at.sums[0]))
     rows = [[r for pair in row for r in pair] for row in at.sums]
     none = (0,) * len(rows)
-    one = Parts((Part(lambda row, registers: plain.of(registers), none),), none)
-    begins = isinstance(product, _Product)
-    found = sums_of(
-        c.b, parts or one, rows, largest, sums, lambda part, start: product.fresh(_of(part, at), start), begins
-    )
+    one = Part(lambda row, registers: plain.of(registers), none, none)
+
+    def fresh(part: Part, start: Reg) -> list[Reg]:
+        return product.fresh(_of(part, at), [start] * len(sums))
+
+    found = sums_of(c.b, parts or (one,), rows, largest, sums, fresh, isinstance(product, _Product))
     if found is None:
         product.add(lambda row, word: plain(row, word), sums)
         c.define(result, tuple(sums))
@@ -182,6 +193,13 @@ class _Words:
         return joined
 
 
+class _Lifted(_Words):
+    """Of bf16 numbers, times 2^64: exact, unless that is above the largest."""
+
+    def of(self, registers: Sequence[int]) -> Reg:
+        return self.c.b.atom("mul_bf16x2", "i32", super().of(registers), self.c.b.i32(_LIFTED))
+
+
 @dataclass(frozen=True)
 class _Product:
     """Chains of one instruction over the terms, for all pairs of rows and all columns."""
@@ -206,48 +224,43 @@ class _Product:
                     for register, value in zip(four, found, strict=True):
                         sums[register] = value
 
-    def fresh(self, a: Callable[[int, int], Reg], start: Reg | None = None) -> list[Reg]:
+    def fresh(self, a: Callable[[int, int], Reg], start: Sequence[Reg] | None = None) -> list[Reg]:
         """The product alone, or from where it is to start."""
         count = sum(len(pair) for row in self.at.sums for pair in row)
-        sums = [self.c.b.constant(self.type, 0) if start is None else start] * count
+        sums = [self.c.b.constant(self.type, 0)] * count if start is None else list(start)
         self.add(a, sums)
         return sums
 
+    def lifted(self) -> _Product:
+        """With a right factor that is 2^64 times as large."""
+        return replace(self, b=_Lifted(self.c, self.b.tile, self.b.at))
 
-def _coded(
-    c: Context, product: _Product | GroupProduct, at: _Places, to: DType, parts: Parts, sums: list[Reg]
-) -> Scaled | None:
-    """Adds the product to `sums`, where a's numbers are known up to a factor and a difference for each row.
 
-    If the sums were 0, what they are is also given as numbers of which the factor is not taken out yet.
+def _coded(product: _Product | GroupProduct, at: _Places, to: DType, part: Part, new: bool) -> Scaled:
+    """The product alone, where a's numbers are known up to a factor and a difference for each row.
+
+    `new`: whether it is not added to others.
     """
-    b = c.b
-    if to.name in _ONES and COLUMNS * len(at.sums[0]) >= _MANY:
-        parts = _finished(c, parts, to)
-    first, *more = parts.parts
-    zero = _nothing(c, sums)
-    if zero and not more and not any(parts.bias) and isinstance(product, GroupProduct) and product.many:
-        return Scaled(product.apart(_of(first, at)), _powers(first, at, len(sums)))
-    found = [product.fresh(_of(part, at)) for part in parts.parts]
-    total: list[Reg] = []
-    if any(parts.bias):
-        ones = b.i32(_ONES[to.name])
-        total = product.fresh(lambda row, word: ones)
-    numbers, factors = list(sums), [1.0] * len(sums)
-    for row, pairs in enumerate(at.sums):
-        factor = 2.0 ** first.exponent[row]
-        for register in (r for pair in pairs for r in pair):
-            number = found[0][register]
-            for part, chain in zip(more, found[1:], strict=True):
-                number = b.apply("fma", chain[register], b.f32(2.0 ** part.exponent[row] / factor), number)
-            if parts.bias[row]:
-                number = b.apply("fma", total[register], b.f32(-parts.bias[row] / factor), number)
-            numbers[register], factors[register] = number, factor
-    if zero:
-        return Scaled(numbers, factors)
-    for register, number in enumerate(numbers):
-        sums[register] = b.apply("fma", number, b.f32(factors[register]), sums[register])
-    return None
+    lift, columns = 0, COLUMNS * len(at.sums[0])
+    numbers: Sequence[Reg]
+    many = columns >= (_MANY_SMALL * len(at.a) if part.small else _MANY)
+    if to.name in _ONES and (many or isinstance(product, GroupProduct)):
+        part = _finished(product.c.b, part, to)
+    if part.small:
+        assert isinstance(product, _Product)
+        product, lift = product.lifted(), _LIFT
+    if any(part.bias):
+        assert isinstance(product, _Product)
+        numbers = _biased(product, part, to)
+    elif isinstance(product, GroupProduct) and product.many and new:
+        numbers = product.apart(_of(part, at))
+    else:
+        numbers = product.fresh(_of(part, at))
+    factors = [1.0] * len(numbers)
+    for exponent, row in zip(part.exponent, at.sums, strict=True):
+        for register in (r for pair in row for r in pair):
+            factors[register] = 2.0 ** (exponent - lift)
+    return Scaled(numbers, factors)
 
 
 def _nothing(c: Context, sums: Sequence[Reg]) -> bool:
@@ -255,38 +268,67 @@ def _nothing(c: Context, sums: Sequence[Reg]) -> bool:
     return all((known := c.b.known(r)) is not None and not known.any() for r in sums)
 
 
-def _powers(part: Part, at: _Places, count: int) -> list[float]:
-    """By sums' registers, what their row's numbers are multiples of."""
-    found = [0.0] * count
-    for row, pairs in enumerate(at.sums):
+def _biased(product: _Product, part: Part, to: DType) -> list[Reg]:
+    """The product less the biases, which are multiples of the sums of b: it starts from these."""
+    order = _order(part.exponent)
+    at, part = product.at.with_rows(order), _with_rows(part, order)
+    product = replace(product, at=at)
+    return product.fresh(_of(part, at), _taken_off(product, part, to))
+
+
+def _order(exponents: Sequence[int]) -> list[int]:
+    """Rows in pairs that have the same two exponents, if that can be."""
+    rows = sorted(range(len(exponents)), key=lambda row: exponents[row])
+    half = len(rows) // 2
+    return [row for pair in zip(rows[:half], rows[half:], strict=True) for row in pair]
+
+
+def _with_rows(part: Part, order: Sequence[int]) -> Part:
+    exponent, bias = tuple(part.exponent[row] for row in order), tuple(part.bias[row] for row in order)
+    return replace(part, word=lambda row, registers: part.word(order[row], registers), exponent=exponent, bias=bias)
+
+
+def _taken_off(product: _Product, part: Part, to: DType) -> list[Reg]:
+    """What the biases amount to: multiples of the sums of b, which are a product with ones.
+
+    Where all pairs of rows take off the same, that product with what they take off does for all of them.
+    """
+    b = product.c.b
+    off = (0.0 - np.array(part.bias)) / 2.0 ** np.array(part.exponent, np.float64)
+    if all(off[row] == off[row % 2] for row in range(len(off))) and (to.decode(to.encode(off)) == off).all():
+        words = [b.i32(_twice(to, number)) for number in off]
+        return product.fresh(lambda row, word: words[row])
+    ones = b.i32(_ONES[to.name])
+    total = product.fresh(lambda row, word: ones)
+    for factor, pairs in zip(off, product.at.sums, strict=True):
         for register in (r for pair in pairs for r in pair):
-            found[register] = 2.0 ** part.exponent[row]
-    return found
+            total[register] = b.apply("fmul", total[register], b.f32(float(factor)))
+    return total
 
 
-def _finished(c: Context, parts: Parts, to: DType) -> Parts:
-    """The same as one part, to which nothing is added: words are brought there by arithmetic of pairs of halves."""
-    first, *more = parts.parts
-    unit = 2.0 ** np.array(first.exponent)
-    off = _exact(to, (0.0 - np.array(parts.bias)) / unit)
-    factors = [_exact(to, 2.0 ** np.array(part.exponent) / unit) for part in more]
-    if not more and not off.any():
-        return parts
+def _finished(b: Builder, part: Part, to: DType) -> Part:
+    """The same by numbers that are not small, of which nothing is taken off: by arithmetic of pairs of halves."""
+    growth = 127 if part.small else _GROWTH if any(part.bias) else 0
+    if not growth:
+        return part
+    exponent = tuple(e - growth for e in part.exponent)
+    off = (0.0 - np.array(part.bias)) / 2.0 ** np.array(exponent, np.float64)
+    factor = b.i32(_twice(to, 2.0**growth))
 
     def word(row: int, registers: Sequence[int]) -> Reg:
-        found = c.b.i32(int(off[row]))
-        for part, factor in zip(more, factors, strict=True):
-            found = c.b.atom(f"fma_{to.name}x2", "i32", part.word(row, registers), c.b.i32(int(factor[row])), found)
-        return c.b.atom(f"add_{to.name}x2", "i32", first.word(row, registers), found)
+        code = part.word(row, registers)
+        if off[row]:
+            return b.atom(f"fma_{to.name}x2", "i32", code, factor, b.i32(_twice(to, off[row])))
+        return b.atom(f"mul_{to.name}x2", "i32", code, factor)
 
-    return Parts((Part(word, first.exponent),), (0.0,) * len(unit))
+    return Part(word, exponent, (0,) * len(exponent))
 
 
-def _exact(to: DType, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Words of twice the same number, for each; what it takes to put codes right are numbers of the type."""
-    codes = to.encode(numbers).astype(np.int64)
-    assert (to.decode(codes) == numbers).all()
-    return codes * 0x10001
+def _twice(to: DType, number: float) -> int:
+    """The word of twice a number that the type has."""
+    code = to.encode(np.array([number]))
+    assert to.decode(code)[0] == number
+    return int(code[0]) * 0x10001
 
 
 def _of(part: Part, at: _Places) -> Callable[[int, int], Reg]:

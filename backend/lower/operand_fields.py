@@ -10,8 +10,8 @@ masked piece, a shift or a permute is one, for two weights):
 
     f16    u1 .65   u2 .59   u3 .81   u4 .65   u5 .93   u6 1.03   u7 1.12   u8 .53
            f3e1m1 1.21   f4e2m1 1.15   f5e2m2 1.24   f6e3m2 1.21   f8e4m3fn .50 (conversions)   f8e5m2 .53
-    bf16   u2 .57   u3 .84   u4 .90   u5 1.06   u6 1.09   u7 1.18   u8 1.28, in two parts
-           f3e1m1 1.93   f4e2m1 1.90   f5e2m2 1.93   f6e3m2 1.84 (with the multiplication)   f8e4m3fn, f8e5m2 2.03
+    bf16   u1 .65   u2 .58   u3 .83   u4 .65   u5 1.09   u6 1.03   u7 1.18   u8 .53
+           f3e1m1 1.43   f4e2m1 1.40   f5e2m2 1.43   f6e3m2 1.34   f8e4m3fn 1.28   f8e5m2 1.78
 """
 
 from __future__ import annotations

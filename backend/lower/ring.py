@@ -24,7 +24,7 @@ from .copies import Copy, copy_of, may_be_ahead
 from .group_product import only_products
 from .group_tile import GROUP_ALIGN, GroupTile
 from .prefetch import bound
-from .stored import places, shared_piece
+from .stored import places, reads_inside, shared_piece
 
 __all__ = ["Ring", "ring_of"]
 
@@ -186,7 +186,7 @@ def ring_of(c: Context, loop: For) -> Ring | None:
             if found.copy(c, op.at) is not None:
                 common.append(found)
                 size = found.first + -(-found.size(c) // _ALIGN) * _ALIGN
-        elif 4 * array.storage.vector in _COPIES and may_be_ahead(c, array):
+        elif 4 * array.storage.vector in _COPIES and may_be_ahead(c, array, reads_inside(c, op)):
             own.append(_Own(op, layout, size, array.storage.vector))
             size += layout.size("reg") // array.storage.regs * array.storage.words_per_lane * 4 * c.lanes
     if not own and not common:

@@ -20,7 +20,7 @@ from .context import Context, Staged
 from .swar import insert
 from .tile import Packed, Tile, coordinates
 
-__all__ = ["Place", "load_stored", "places", "shared_piece", "store_stored"]
+__all__ = ["Place", "load_stored", "places", "reads_inside", "shared_piece", "store_stored"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,16 @@ def _place(
     base = b.apply("add", c.address(array), c.index(linear * storage.tile_bytes))
     offset = b.i32(lane) if far is None else b.apply("add", far, b.i64(lane))
     return Place(base, offset, inside)
+
+
+def reads_inside(c: Context, op: Load) -> bool:
+    """Whether it is known that every storage tile of a load is one of the array's."""
+    array = op.source
+    assert isinstance(array, Array)
+    assert array.storage is not None
+    extents = (*array.storage.tile_shape, *[1] * (len(op.shape) - len(array.storage.tile_shape)))
+    dims = zip(op.at, op.shape, extents, array.shape, strict=True)
+    return all(c.proves_inside(a + (extent - 1) // t * t, 1, size) for a, extent, t, size in dims)
 
 
 def _inside(c: Context, start: Expr, more: NDArray[np.int64], size: Expr) -> Reg:

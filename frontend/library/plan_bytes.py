@@ -47,11 +47,11 @@ def plan_bytes(p: Prepared, m: int, target: Target) -> ByteSchedule:
 def schedules_bytes(p: Prepared, m: int, target: Target) -> tuple[ByteSchedule, ...]:
     """Every schedule worth a measurement for m rows; the planner's own is the first."""
     rows = next((r for r in _ROWS if m <= r), None)
-    steps, blocks = p.shape.depth // p.shape.part, p.shape.columns // width(p)
+    steps = p.shape.depth // p.shape.part
     if rows is None:
         cuts = prefill_cuts(_work(p, m, target), lanes(p))
     else:
-        cuts = [PrefillCut(rows, 1, s) for s in splits_of(steps, blocks)]
+        cuts = [PrefillCut(rows, 1, s) for s in splits_of(steps, p.shape.columns // p.storage.tile_shape[1])]
     found = [ByteSchedule(c.rows, c.splits, stages, c.tiles) for c in cuts for stages in (_STAGES, 3, 2)]
     fits = tuple(s for s in found if shared_bytes(p, s) <= ARCHITECTURES[target.cpu].shared_bytes)
     if not fits:

@@ -29,7 +29,9 @@ _ROWS = (8, 16, 32)
 _MANY_ROWS = 128  # for products of halves by four warps, in blocks of the most lanes
 _HALF = 2  # bytes
 _MOST_LANES = 256  # of a block: of so many, each may have all the registers that it can address
-_BLOCKS = 512  # that a large GPU holds at once, of 128 lanes: enough weights are under way then to fill its memory
+_SMALL_TILE, _SUMS_ROWS, _COLUMNS = 2 << 10, 16, 32  # up to so many bytes, rows and columns a warp takes two at a time
+_ONCE = 0.1  # by how much, as a power, tiles taken together are worth more time: instructions that serve all of them
+_TILES = 2048  # of weights that a large GPU takes at once: enough are under way then to fill its memory
 _STAGES = 4
 _MORE = 4096  # bytes of a block's shared memory, for what is small
 
@@ -42,7 +44,7 @@ class GpuSchedule:
     rows     of x in a block
     splits   blocks that share the terms of a sum; 1 for "decode"
     stages   steps of K that are in shared memory or under way
-    tiles    times as many columns as a block needs, and lanes; 1 for "decode"
+    tiles    times as many columns as a block needs; for "prefill" times as many lanes, too
     share    steps of K that a block takes, of tile after tile of columns; 0 for "prefill"
     chunk    those of them whose x is in shared memory at a time; 0 for "prefill"
     """
@@ -69,10 +71,12 @@ def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ..
             for cut in prefill_cuts(_work(p, m, target), lanes(p)) for stages in (3, 2, 4)
         ]  # fmt: skip
     else:
-        work = _decode_work(p, next(r for r in _ROWS if m <= r), target)
+        rows = next(r for r in _ROWS if m <= r)
+        works = {tiles: _decode_work(p, rows, tiles, target) for tiles in _tiles_of_warps(p, rows)}
         found = [
-            GpuSchedule("decode", work.rows, stages=stages, share=cut.share, chunk=cut.chunk)
-            for cut in work.best() for stages in (_STAGES, 3, 2)
+            GpuSchedule("decode", rows, stages=stages, tiles=tiles, share=cut.share, chunk=cut.chunk)
+            for tiles in sorted(works, key=lambda tiles: works[tiles].least / tiles**_ONCE)
+            for cut in works[tiles].best() for stages in (_STAGES, 3, 2)
         ]  # fmt: skip
     fits = tuple(s for s in dict.fromkeys(found) if shared_bytes(p, s) <= ARCHITECTURES[target.cpu].shared_bytes)
     if not fits:
@@ -80,18 +84,28 @@ def schedules_cuda(p: Prepared, m: int, target: Target) -> tuple[GpuSchedule, ..
     return fits
 
 
-def splits_of(steps: int, blocks: int) -> list[int]:
-    """In how many shares to cut sums of so many steps of K, if there are `blocks` without: the likeliest first."""
+def splits_of(steps: int, tiles: int) -> list[int]:
+    """In how many shares to cut sums of so many steps of K, if there are `tiles` at each: the likeliest first."""
     splits = _cuts(steps)
-    first = next((s for s in splits if s * blocks >= _BLOCKS), splits[-1])
+    first = next((s for s in splits if s * tiles >= _TILES), splits[-1])
     return sorted(splits, key=lambda s: (abs(splits.index(s) - splits.index(first)), s))[:5]
 
 
-def _decode_work(p: Prepared, rows: int, target: Target) -> DecodeWork:
-    tiles, packed = p.shape.columns // width(p), p.storage.tile_bytes * (lanes(p) // WARP)
+def _tiles_of_warps(p: Prepared, rows: int) -> tuple[int, ...]:
+    """How many tiles a warp may take at a time: what it does for all of x it does once for them.
+
+    Copies ahead of codebooks must be known to be of weights, and here some may be beyond the last column.
+    """
+    small = p.storage.tile_bytes <= _SMALL_TILE and rows <= _SUMS_ROWS and p.storage.tile_shape[1] <= _COLUMNS
+    return (1, 2) if small and p.shape.columns > width(p) and not isinstance(p.element, Codebook) else (1,)
+
+
+def _decode_work(p: Prepared, rows: int, tiles: int, target: Target) -> DecodeWork:
+    """`tiles`: that a warp takes at a time."""
+    count, packed = -(-p.shape.columns // (tiles * width(p))), tiles * p.storage.tile_bytes * (lanes(p) // WARP)
     gpu, more = ARCHITECTURES[target.cpu], _table_bytes(p.element) + _MORE
     processors = multiprocessors(target.cpu)
-    return DecodeWork(rows, tiles, steps_of(p), p.shape.run, packed, lanes(p), more, gpu, processors)
+    return DecodeWork(rows, count, steps_of(p), p.shape.run, packed, lanes(p), tiles, more, gpu, processors)
 
 
 def _work(p: Prepared, m: int, target: Target) -> PrefillWork:
@@ -188,10 +202,11 @@ def _kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, t
     }  # fmt: skip
     if p.zero_mode != "none":
         parameters["ZG"] = shape.depth // shape.group
-    parameters["LANES"] = lanes(p) * s.tiles
+    parameters["WT"] = s.tiles
     if s.form == "decode":
-        parameters |= {"U": s.share, "CS": s.chunk, "UN": s.stages if s.chunk >= s.stages else 1}
+        unroll = s.stages if s.chunk >= s.stages else 1
+        parameters |= {"U": s.share, "CS": s.chunk, "UN": unroll, "LANES": lanes(p)}
     else:
-        parameters |= {"KC": shape.depth // s.splits, "SP": s.splits, "WT": s.tiles}
+        parameters |= {"KC": shape.depth // s.splits, "SP": s.splits, "LANES": lanes(p) * s.tiles}
     source = KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", f"linear_{s.form}")
     return Kernel(source, target, parameters, {"N": written_together(p)})

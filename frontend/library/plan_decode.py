@@ -27,7 +27,8 @@ _BETTER = 0.9  # shares that cross tiles must take this much of the time of thos
 _EDGE = 16 << 10  # while a block begins, or ends a tile
 _UNDER_WAY = 32 << 10  # while memory answers: fewer that are under way do not keep it busy
 
-_REGISTERS = {8: 96, 16: 112, 32: 208}  # of a lane, about, by rows
+_REGISTERS = {(8, 1): 96, (16, 1): 112, (32, 1): 208, (8, 2): 120, (16, 2): 192}
+"""Of a lane, about, by rows and `at_once`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class DecodeWork:
     terms       of K in a step
     packed      bytes of weights in a step
     lanes       of a block
+    at_once     storage tiles that a warp works on
     more        bytes of a block's shared memory beside x and weights
     gpu         that it is for
     processors  that this has
@@ -59,6 +61,7 @@ class DecodeWork:
     terms: int
     packed: int
     lanes: int
+    at_once: int
     more: int
     gpu: Architecture
     processors: int
@@ -74,6 +77,11 @@ class DecodeWork:
         else:
             order = even[:1] + crossing + even[1:]
         return [self._cut(share) for share in order]
+
+    @property
+    def least(self) -> float:
+        """The time of the likeliest."""
+        return self.time(self.best()[0].share)
 
     def shared_bytes(self, chunk: int, stages: int) -> int:
         """Of a block, about: x with a little room after each row, and the ring of weights."""
@@ -102,7 +110,7 @@ class DecodeWork:
     def _held(self, share: int) -> int:
         """Blocks that the GPU has at once."""
         shared = self.shared_bytes(self._cut(share).chunk, _STAGES)
-        return self.processors * self.gpu.blocks_on_one(self.lanes, shared, _REGISTERS[self.rows])
+        return self.processors * self.gpu.blocks_on_one(self.lanes, shared, _REGISTERS[self.rows, self.at_once])
 
     def _filling(self, waves: int) -> int:
         """The share with which so many waves of blocks do all; how many are in one depends on x's memory, so on it."""

@@ -8,12 +8,14 @@ sums can be scaled apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 from ...backend.lower.fragments import storage_of
 from ...backend.target import Target
-from ...vm.dtypes import DType, dtype
+from ...vm.dtypes import DType, Float, dtype
 from ...vm.layout.relation import Digit, Layout
 from ...vm.layout.storage import WORD, Packing, Tiled, default_planes
 from ..tensor import QTensor
@@ -95,6 +97,16 @@ def prepare_cuda(q: QTensor, product: Product, target: Target) -> Prepared:
     if isinstance(found, Prepared):
         return found
     shape, cut = gpu_shape(q)
-    storage = gpu_storage(q.format.element, product, target, cut.steps, cut.columns)
-    result = q._prepared[key] = packed(q, shape, storage, q.format.element, cut.width * cut.warps, q.codes)
+    element = _numbers_only(q) if product == "bf16" else q.format.element
+    storage = gpu_storage(element, product, target, cut.steps, cut.columns)
+    result = q._prepared[key] = packed(q, shape, storage, element, cut.width * cut.warps, q.codes)
     return result
+
+
+def _numbers_only(q: QTensor) -> DType:
+    """The tensor's element without NaN and infinity if no code of it is one: as bf16, these take more than numbers."""
+    element = q.format.element
+    if not isinstance(element, Float) or element.specials == "finite":
+        return element
+    special = ~np.isfinite(element.decode(np.arange(1 << element.bits)))
+    return element if special[q.codes].any() else replace(element, specials="finite")

@@ -97,3 +97,30 @@ def test_not_a_number_stays_so(target: str, to: str) -> None:
         bw.simulate(kernel, ones.view(np.uint16) if to == "bf16" else ones, kernel.pack("w", codes), got)
         wanted = kind.decode(codes).astype(np.float64).sum(axis=0)
         np.testing.assert_array_equal(got, np.repeat(wanted[:, None], 8, axis=1).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["u8", "i4", "f6e3m2"])
+@pytest.mark.parametrize("columns", [8, 64])
+def test_bf16_keeps_its_range(name: str, columns: int) -> None:
+    """Weights as tiny numbers do not cost x its range: to 2^64, below which nothing is lost that an f32 sum would keep.
+
+    Larger ones are infinite, and never a wrong number.
+    """
+    kind = dtype(name)
+    storage = tiled(storage_of(bw.target("cuda:sm_90a"), kind, dtype("bf16"), ROWS))
+    kernel = bw.compile(KERNEL, target="cuda:sm_80", W=name, L=storage, D="bf16", K=K, M=columns, N=N)
+    luck = np.random.default_rng(5)
+    codes = luck.integers(0, 1 << kind.bits, (K, N)).astype(np.uint8)
+    values = kind.decode(codes).astype(np.float64)
+    for power in (-60, -20, 0, 40, 63):
+        x = (luck.uniform(-1, 1, (K, columns)) * 2.0**power).astype(ml_dtypes.bfloat16)
+        got = np.full((N, columns), np.nan, np.float32)
+        bw.simulate(kernel, x.view(np.uint16), kernel.pack("w", codes), got)
+        wide = x.astype(np.float64)
+        most = np.abs(values).T @ np.abs(wide)
+        assert (np.abs(got - values.T @ wide) <= 1e-6 * most).all()
+    x = np.full((K, columns), 2.0**65, ml_dtypes.bfloat16)
+    got = np.zeros((N, columns), np.float32)
+    bw.simulate(kernel, x.view(np.uint16), kernel.pack("w", np.full((K, N), 1, np.uint8)), got)
+    wanted = np.float32(K * float(kind.decode(np.array([1]))[0]) * 2.0**65)
+    assert ((got == wanted) | ~np.isfinite(got)).all()
