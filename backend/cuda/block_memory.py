@@ -6,10 +6,10 @@ The kibibyte that CUDA itself takes for each block is not in it, nor in what `ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..lane.ir import Exchange, First, For, Function, If, Let, Lookup, LookupBytes, Operation, Statement, While
+from ..lane.ir import Exchange, First, Function, Lookup, LookupBytes, lets
 from ..target import Target
 from .architectures import ARCHITECTURES, WARP
 
@@ -61,7 +61,7 @@ def block_memory(function: Function) -> BlockMemory:
     tables: dict[Words, None] = {}
     copied: Words | None = None
     told = False
-    for op in _operations(function.body):
+    for op in (s.op for s in lets(function.body)):
         match op:
             case Lookup():
                 words = tuple(v & 0xFFFFFFFF for v in op.table)
@@ -103,16 +103,3 @@ def check_block(function: Function, target: Target) -> None:
             f"a block of {function.name} takes {needed} bytes of shared memory{besides}, but one of {target.cpu} has "
             f"{most} at most: choose smaller tiles or fewer stages"
         )
-
-
-def _operations(body: Iterable[Statement]) -> Iterator[Operation]:
-    for s in body:
-        match s:
-            case Let():
-                yield s.op
-            case For():
-                yield from _operations(s.body)
-            case While():
-                yield from _operations((*s.head, *s.body))
-            case If():
-                yield from _operations((*s.then, *s.orelse))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from math import isfinite
 
 from ..lane.ir import Constant, Reg, Type
+from .affine import Affine
 from .architectures import WARP
 from .block_memory import BlockMemory
 from .lane_values import Formula, number_text, predicate, word_formula
@@ -17,6 +18,8 @@ __all__ = ["TYPES", "Code"]
 TYPES: dict[Type, str] = {"i1": "bool", "i32": "u32", "i64": "u64", "f32": "float"}
 _LETTERS: dict[Type, str] = {"i1": "p", "i32": "w", "i64": "n", "f32": "x"}
 _EXACT_INTEGERS = 1 << 24  # f32 holds all integers up to here
+
+_REACH = 1 << 23  # bytes that an access may add to an address
 
 
 class Code:
@@ -35,6 +38,8 @@ class Code:
         self.functions: dict[str, str] = {}
         self._globals: dict[tuple[int, ...], str] = {}
         self._tables = {words: f"table{k}" for k, words in enumerate(kept.tables)}
+        self.sums = Affine()
+        self._pointers: list[dict[tuple[object, ...], str]] = [{}]
         self._indent = "  "
         self._count = 0
 
@@ -48,7 +53,9 @@ class Code:
         """Lines inside braces."""
         self.line(f"{head} {{".lstrip())
         self._indent += "  "
+        self._pointers.append({})
         yield
+        self._pointers.pop()
         self._indent = self._indent[:-2]
         self.line(tail)
 
@@ -92,6 +99,22 @@ class Code:
         name = self.fresh("q")
         self.line(f"const {type} {name} = {expression};")
         return name
+
+    def pointer(self, base: Reg, offset: Reg, more: str) -> tuple[str, int]:
+        """base + offset as a variable that other accesses share, and the number of bytes that are to be added to it.
+
+        `more`: an expression (u64) of the offset.
+        """
+        terms, number = self.sums.of(base)
+        if not terms or not -_REACH <= number < _REACH:
+            return f"{self.get(base)} + {more}", 0
+        key = (frozenset(terms), offset)
+        for seen in self._pointers:
+            if key in seen:
+                return seen[key], number
+        parts = [self.get(r) if times == 1 else f"{self.get(r)} * {literal('i64', times)}" for r, times in terms]
+        name = self._pointers[-1][key] = self.keep("u64", " + ".join([*parts, more]))
+        return name, number
 
     def alias(self, reg: Reg, text: str) -> None:
         """The register is called by an expression that needs no variable."""

@@ -171,6 +171,8 @@ class _Emitter:
 
     def operation(self, results: Sequence[Reg], op: Operation) -> None:
         code = self.code
+        if results:
+            code.sums.note(results[0], op)
         match op:
             case Read():
                 read(code, op, results, op.space == "global" and self.reach.read_only(op.base))

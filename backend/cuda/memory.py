@@ -36,17 +36,23 @@ def assembly(
     code.line(f'asm volatile("{text}" : {", ".join(results)} : {", ".join(inputs)}{clobber});'.replace("  :", " :"))
 
 
-def _address(code: Code, base: Reg, offset: Reg, space: str) -> str:
-    """The address with its constraint.  A 32-bit offset stays visible as one: it may become part of the access."""
+def _address(code: Code, base: Reg, offset: Reg, space: str) -> tuple[str, int]:
+    """The address with its constraint, and the number of bytes that the access adds to it."""
     start, more = code.get(base), code.get(offset)
     if space == "shared":
         narrow = f"(u32){more}" if offset.type == "i64" else more
-        return f'"r"((u32){start}{"" if code.number(offset) == 0 else f" + {narrow}"})'
+        return f'"r"((u32){start}{"" if code.number(offset) == 0 else f" + {narrow}"})', 0
     if code.number(offset) == 0:
-        return f'"l"({start})'
+        return f'"l"({start})', 0
     if offset.type == "i32":
         more = f"(u64){more}" if code.not_negative(offset) else f"(u64)(i64)(i32){more}"
-    return f'"l"({start} + {more})'
+    pointer, number = code.pointer(base, offset, more)
+    return f'"l"({pointer})', number
+
+
+def _place(operand: int, number: int) -> str:
+    """The memory at the address that an operand of the instruction is, and so many bytes on."""
+    return f"[%{operand}{f' + {number}' if number else ''}]"
 
 
 def _pieces(size: int, align: int) -> list[tuple[int, int]]:
@@ -76,7 +82,7 @@ def read(code: Code, op: Read, results: Sequence[Reg], read_only: bool) -> None:
     """Defines the result registers.  `read_only`: nothing in the kernel writes there."""
     size = op.bits // 8
     mask = "" if op.mask is None else code.get(op.mask)
-    address = _address(code, op.base, op.offset, op.space)
+    address, number = _address(code, op.base, op.offset, op.space)
     whole = op.bits == 32 and op.align % 4 == 0
     found: list[tuple[int, int, str]] = []  # begin, size, variable
     for start, piece in _pieces(op.count * size, op.align):
@@ -87,8 +93,7 @@ def read(code: Code, op: Read, results: Sequence[Reg], read_only: bool) -> None:
             code.line(f"u32 {', '.join(f'{n} = 0u' if mask else n for n in names)};")
         hints = _STREAMED if read_only and piece == _WIDEST and not op.offset.uniform else ""
         space = f"global{'.nc' if read_only else ''}{hints}" if op.space == "global" else "shared"
-        place = f"[%{words}{f' + {start}' if start else ''}]"
-        text = f"{_instruction(f'ld.{space}', piece)} {_group(0, words)}, {place};"
+        text = f"{_instruction(f'ld.{space}', piece)} {_group(0, words)}, {_place(words, number + start)};"
         outputs = [f'"{"+" if mask else "="}r"({n})' for n in names]
         assembly(code, text, outputs, [address], mask, memory=not read_only)
         found += [(start + 4 * k, min(piece, 4), n) for k, n in enumerate(names)]
@@ -120,11 +125,10 @@ def write(code: Code, op: Write) -> None:
     if all(r.uniform for r in regs):
         masks.append("(lane == 0u)")
     mask = masks[0] if len(masks) == 1 else f"({' & '.join(masks)})" if masks else ""
-    address = _address(code, op.base, op.offset, op.space)
+    address, number = _address(code, op.base, op.offset, op.space)
     for start, piece in _pieces(len(op.values) * size, op.align):
         words = [f'"r"({_stored(code, op.values, size, start + k, min(piece, 4))})' for k in range(0, piece, 4)]
-        place = f"[%0{f' + {start}' if start else ''}]"
-        text = f"{_instruction(f'st.{op.space}', piece)} {place}, {_group(1, len(words))};"
+        text = f"{_instruction(f'st.{op.space}', piece)} {_place(0, number + start)}, {_group(1, len(words))};"
         assembly(code, text, [], [address, *words], mask)
 
 
@@ -145,18 +149,21 @@ def _stored(code: Code, values: Sequence[Reg], size: int, begin: int, length: in
 
 
 def prefetch(code: Code, op: Prefetch) -> None:
-    assembly(code, "prefetch.global.L2 [%0];", [], [_address(code, op.base, op.offset, "global")], memory=False)
+    address, number = _address(code, op.base, op.offset, "global")
+    assembly(code, f"prefetch.global.L2 {_place(0, number)};", [], [address], memory=False)
 
 
 def copy_async(code: Code, op: CopyAsync) -> None:
     """cp.async; where the mask is off it reads 0 bytes and fills the rest with zeros."""
     through = "cg.shared.global.L2::128B" if op.size == _WIDEST else "ca.shared.global"
-    operands = [_address(code, op.to, op.at, "shared"), _address(code, op.base, op.offset, "global")]
+    to, _ = _address(code, op.to, op.at, "shared")
+    address, number = _address(code, op.base, op.offset, "global")
+    operands = [to, address]
     size = str(op.size)
     if op.mask is not None:
         operands.append(f'"r"({code.get(op.mask)} ? {op.size}u : 0u)')
         size = f"{size}, %2"
-    assembly(code, f"cp.async.{through} [%0], [%1], {size};", [], operands)
+    assembly(code, f"cp.async.{through} [%0], {_place(1, number)}, {size};", [], operands)
 
 
 def read_matrix(code: Code, op: ReadMatrix, results: Sequence[Reg]) -> None:
@@ -164,7 +171,7 @@ def read_matrix(code: Code, op: ReadMatrix, results: Sequence[Reg]) -> None:
     turned = ".trans" if op.transposed else ""
     group = f"{{{', '.join(f'%{k}' for k in range(op.count))}}}"
     text = f"ldmatrix.sync.aligned.m8n8.x{op.count}{turned}.shared.b16 {group}, [%{op.count}];"
-    assembly(code, text, [f'"=r"({n})' for n in names], [_address(code, op.base, op.offset, "shared")])
+    assembly(code, text, [f'"=r"({n})' for n in names], [_address(code, op.base, op.offset, "shared")[0]])
 
 
 def atom(code: Code, row: Row, operands: Sequence[Reg], results: Sequence[Reg]) -> None:

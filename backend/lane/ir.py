@@ -10,6 +10,7 @@ is a dataclass of its own below.  Each has a NumPy meaning in `simulate.py`, and
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -382,3 +383,17 @@ class Function:
     shared: int
     body: tuple[Statement, ...]
     failures: tuple[str, ...] = ()
+
+
+def lets(body: Iterable[Statement]) -> Iterator[Let]:
+    """Every operation of a body, those of loops and branches among them, in the order of the text."""
+    for s in body:
+        match s:
+            case Let():
+                yield s
+            case For():
+                yield from lets(s.body)
+            case While():
+                yield from lets((*s.head, *s.body))
+            case If():
+                yield from lets((*s.then, *s.orelse))

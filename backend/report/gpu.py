@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from ..cuda.flow import SassLoop, basic_blocks, loops
 from ..cuda.resources import resources
 from ..cuda.sass import SassInstruction, disassemble, read_instructions
+from ..lane.ir import Atom, Constant, Function, lets
 from ..pipeline import Compiled
 from .gpu_instructions import GPU_KINDS, global_load_bits, gpu_kind, is_uniform, products
 from .work import Work, work_of
 
 __all__ = ["gpu_report"]
+
+_LEFT = 4  # operands of a product of matrices that are its left factor
 
 
 def gpu_report(compiled: Compiled, cubin: bytes) -> dict[str, int | float]:
@@ -61,10 +65,19 @@ def gpu_report(compiled: Compiled, cubin: bytes) -> dict[str, int | float]:
     main = max(loops(basic_blocks(instructions)), key=_importance, default=None)
     if main is None or (_tensor(instructions) and not _tensor(main.instructions)):
         return figures
-    loop = _figures(main, max(works, key=lambda w: (w.products, w.weights)), lanes)
+    work = max(works, key=lambda w: (w.products, w.weights))
+    loop = _figures(main, replace(work, products=round(work.products * _with_sums(compiled.function))), lanes)
     if "issue_slots_per_weight" in loop:
         figures["issue_slots_per_weight"] = loop["issue_slots_per_weight"]
     return figures | {f"main.{key}": figure for key, figure in loop.items()}
+
+
+def _with_sums(function: Function) -> float:
+    """How many times as many products of matrices there are as without those with constants, which are sums."""
+    found = list(lets(function.body))
+    constants = {r for s in found if isinstance(s.op, Constant) for r in s.results}
+    made = [s.op.operands[:_LEFT] for s in found if isinstance(s.op, Atom) and s.op.name.startswith("mma_")]
+    return len(made) / max(1, sum(not constants.issuperset(left) for left in made)) if made else 1.0
 
 
 def _importance(loop: SassLoop) -> tuple[float, int, int]:

@@ -94,10 +94,13 @@ def splits_of(steps: int, tiles: int) -> list[int]:
 def _tiles_of_warps(p: Prepared, rows: int) -> tuple[int, ...]:
     """How many tiles a warp may take at a time: what it does for all of x it does once for them.
 
-    Copies ahead of codebooks must be known to be of weights, and here some may be beyond the last column.
+    Not where a table takes the memory that blocks would need, nor where a code 0 that is not 0 may be beyond the last
+    column: such are not copied ahead.
     """
+    count = p.shape.columns // width(p)
     small = p.storage.tile_bytes <= _SMALL_TILE and rows <= _SUMS_ROWS and p.storage.tile_shape[1] <= _COLUMNS
-    return (1, 2) if small and p.shape.columns > width(p) and not isinstance(p.element, Codebook) else (1,)
+    whole = count % 2 == 0 or not isinstance(p.element, Codebook)
+    return (1, 2) if small and whole and count > 1 and not _table_bytes(p.element) else (1,)
 
 
 def _decode_work(p: Prepared, rows: int, tiles: int, target: Target) -> DecodeWork:
@@ -209,4 +212,6 @@ def _kernel(p: Prepared, s: GpuSchedule, product: str, out: DType, bias: bool, t
     else:
         parameters |= {"KC": shape.depth // s.splits, "SP": s.splits, "LANES": lanes(p) * s.tiles}
     source = KernelSource(library("linear_cuda.bw"), "linear_cuda.bw", f"linear_{s.form}")
-    return Kernel(source, target, parameters, {"N": written_together(p)})
+    return Kernel(
+        source, target, parameters, {"N": written_together(p), "T": gcd(p.shape.columns // width(p), s.tiles)}
+    )
