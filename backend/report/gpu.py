@@ -35,7 +35,7 @@ def gpu_report(compiled: Compiled, cubin: bytes) -> dict[str, int | float]:
     multiplied outside of loops (one with few iterations is written out), there is none.  For one iteration:
 
     main.weights            weights that the block decodes
-    main.multiply_adds      products that the block adds up, padding included
+    main.multiply_adds      products that the block adds up, padding included; of matrices, if there are any
     main.spills, main.reloads       as above
     main.conversions, main.i2f      instructions that change a number's type; those of them from integer to float
     main.uniform            instructions that work once for a warp, counted with the others below
@@ -95,7 +95,7 @@ def _count(instructions: tuple[SassInstruction, ...], name: str) -> int:
 
 def _figures(loop: SassLoop, work: Work, lanes: int) -> dict[str, int | float]:
     own = loop.instructions
-    multiplied = round(lanes * sum(products(i) for i in own))
+    multiplied = round(lanes * (_tensor(own) or sum(products(i) for i in own)))
     copied = [i for i in own if i.name == "LDGSTS"]  # weights, where there is a ring; and then nothing but tiles
     loaded = lanes * sum(global_load_bits(i) for i in copied or own) / 8
     weights = work.weights * _copies(multiplied, loaded, work)

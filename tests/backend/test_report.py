@@ -151,17 +151,17 @@ def test_nested_loops_are_told_apart() -> None:
 
 
 def inner_loop(assembly: str, instruction: str) -> Counter[str]:
-    """The mnemonics of the shortest stretch from a label to a jump back to it with most instructions of that name."""
+    """The mnemonics of the loop with most instructions of that name, of those in which there is no other loop."""
     lines = assembly.splitlines()
     labels = {m[1]: i for i, line in enumerate(lines) if (m := re.match(r"(\.LBB\d+_\d+):", line))}
     stretches = []
     for i, line in enumerate(lines):
         jump = re.match(r"\tj\w+\t(\.LBB\d+_\d+)", line)
         if jump and labels.get(jump[1], i) < i:
-            names = [m[1] for x in lines[labels[jump[1]] : i + 1] if (m := re.match(r"\t([a-z]\w*)", x))]
-            stretches.append(Counter(names))
-    most = max(counted(s, instruction) for s in stretches)
-    return min((s for s in stretches if counted(s, instruction) == most), key=lambda s: s.total())
+            stretches.append(range(labels[jump[1]], i + 1))
+    inner = [s for s in stretches if not any(o != s and o.start >= s.start and o.stop <= s.stop for o in stretches)]
+    found = [Counter(m[1] for i in s if (m := re.match(r"\t([a-z]\w*)", lines[i]))) for s in inner]
+    return max(found, key=lambda names: counted(names, instruction))
 
 
 def counted(names: Counter[str], start: str) -> int:
