@@ -32,7 +32,7 @@ _CALLER_SPINS = 2000
 _PIECES = 32  # of each range, if it has as many blocks
 
 Waiting = Literal["futex", "poll", "none"]
-"""How a thread sleeps: in the kernel on a word (Linux), by looking every 50 µs (other POSIX systems), or not at all
+"""How a thread sleeps: in the kernel on a word (Linux), by looking again and again (other POSIX systems), or not at all
 because there are no threads and every call runs all blocks itself.
 """
 

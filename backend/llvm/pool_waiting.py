@@ -74,8 +74,25 @@ define internal void @steer(ptr %slot) {
   ret void
 }
 declare i32 @usleep(i32)
+
+; Looks again after 50 microseconds, then after a quarter longer each time, at most 5 milliseconds: who waits long may
+; wait a little longer, and many threads that have nothing to do take next to nothing.
 define internal void @sleep_on(ptr %word, i32 %old) {
-  call i32 @usleep(i32 50)
+entry:
+  br label %again
+again:
+  %wait = phi i32 [ 50, %entry ], [ %longer, %still ]
+  call i32 @usleep(i32 %wait)
+  %now = load atomic i32, ptr %word acquire, align 4
+  %same = icmp eq i32 %now, %old
+  br i1 %same, label %still, label %done
+still:
+  %quarter = lshr i32 %wait, 2
+  %more = add i32 %wait, %quarter
+  %few = icmp ult i32 %more, 5000
+  %longer = select i1 %few, i32 %more, i32 5000
+  br label %again
+done:
   ret void
 }
 define internal void @wake_on(ptr %word) {
