@@ -50,10 +50,10 @@ def linear(
 
     x may also be a torch CUDA tensor or a CuPy array, of f32, f16 or bf16: y is then computed on that GPU, on the
     caller's stream, and may be recorded into a CUDA graph (call once before).  Products are of 16-bit floats, exact,
-    with sums in f32; x of 16 bits is taken as it is, f32 as three numbers of bf16 ("auto", "f32") or rounded.  "int8"
-    rounds as on a CPU, for groups of multiples of 32.  There is one more mode there: "f8e4m3fn" makes the largest |x|
-    of such a part 448 and rounds to f8e4m3fn, so that each x is off by |x| / 16 or 2^-19 of that largest; for element
-    types whose values are f8e4m3fn.
+    with sums in f32; x of 16 bits is taken as it is, f32 as three numbers of bf16 ("auto", "f32") or rounded.  In bf16
+    |x| of 2^64 and more is infinite.  "int8" rounds as on a CPU, for groups of multiples of 32.  There is one more mode
+    there: "f8e4m3fn" makes the largest |x| of such a part 448 and rounds to f8e4m3fn, so that each x is off by |x| / 16
+    or 2^-19 of that largest; for element types whose values are f8e4m3fn.
 
     Raises LinearError when shapes, dtypes or the mode do not fit.
     """
