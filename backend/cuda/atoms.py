@@ -7,7 +7,7 @@ NumPy), what it costs, and how PTX writes it.  Words hold two 16-bit floats or f
     mma_s8, _u8, _us8, _su8      of m16n8k32, i32 sums that wrap; the first letter is a's sign, the second b's
     mma_e4m3, mma_e5m2           of m16n8k32, f32 sums
     wgmma_f16_n64 ...            of four warps, with a matrix in shared memory: see atoms_group.py
-    fma_f16x2(a, b, c), fma_bf16x2, mul_... and add_...(a, b)   rounded once to nearest even, subnormals kept
+    fma_f16x2(a, b, c), fma_bf16x2, mul_...(a, b)               rounded once to nearest even, subnormals kept
     pack_f16x2(low, high), pack_bf16x2                          two f32, each to nearest even
     cvt_f16x2_e4m3x2(x), cvt_f16x2_e5m2x2                       the low two bytes of x as two f16
     cvt_f16x2_e4m3x2_high(x), cvt_f16x2_e5m2x2_high             the high two

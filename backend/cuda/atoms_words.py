@@ -27,16 +27,14 @@ def fp8_values(kind: str) -> NDArray[np.float32]:
 
 
 def _pairs(kind: str, form: str) -> Meaning:
-    """Both halves of words: fma(a, b, c), a * b or a + b, each rounded once."""
+    """Both halves of words: fma(a, b, c) or a * b, each rounded once."""
     rounded = f16_of if kind == "f16" else bf16_of
 
     def half(*xs: NDArray[np.uint16]) -> NDArray[np.uint16]:
         a, b, *rest = (singles_of(x, kind) for x in xs)
         if form == "fma":
             return rounded(fused(a, b, rest[0]))
-        if form == "mul":
-            return rounded(a.astype(np.float64) * b)  # exact in f64
-        return rounded(fused(a, np.ones_like(a), b))
+        return rounded(a.astype(np.float64) * b)  # exact in f64
 
     def run(*words: Lanes) -> Lanes:
         low, high = zip(*(halves_of(w) for w in words), strict=True)
@@ -55,18 +53,14 @@ def _pack(kind: str) -> Meaning:
 
 
 def _pair_rows(kind: str, features: tuple[str, ...]) -> tuple[Row, ...]:
-    """PTX has mul and add of bf16 from sm_90 on; before, ptxas would do the same: a product with 1, a sum with -0."""
+    """PTX has products of bf16 from sm_90 on; before, ptxas would do the same: a sum with -0."""
     type = f"{kind}x2"
-    two = (f"mul.rn.{type} %0, %1, %2;", f"add.rn.{type} %0, %1, %2;")
+    product = f"mul.rn.{type} %0, %1, %2;"
     if kind == "bf16":
-        two = (
-            "{.reg .b32 z; mov.b32 z, 0x80008000; fma.rn.bf16x2 %0, %1, %2, z;}",
-            "{.reg .b32 z; mov.b32 z, 0x3F803F80; fma.rn.bf16x2 %0, %1, z, %2;}",
-        )
+        product = "{.reg .b32 z; mov.b32 z, 0x80008000; fma.rn.bf16x2 %0, %1, %2, z;}"
     return (
         Row(f"fma_{type}", features, ("i32",) * 3, ("i32",), _pairs(kind, "fma"), 1, f"fma.rn.{type} %0, %1, %2, %3;"),
-        Row(f"mul_{type}", features, ("i32",) * 2, ("i32",), _pairs(kind, "mul"), 1, two[0]),
-        Row(f"add_{type}", features, ("i32",) * 2, ("i32",), _pairs(kind, "add"), 1, two[1]),
+        Row(f"mul_{type}", features, ("i32",) * 2, ("i32",), _pairs(kind, "mul"), 1, product),
         Row(f"pack_{type}", features, ("f32",) * 2, ("i32",), _pack(kind), 1, f"cvt.rn.{type}.f32 %0, %2, %1;"),
     )
 

@@ -158,9 +158,7 @@ def nearest(exact: Fraction, digits: int, lowest: int, largest: int) -> Fraction
 
 
 HALF = {"f16": (np.dtype(np.float16), 11, -24, 16), "bf16": (np.dtype(ml_dtypes.bfloat16), 8, -133, 128)}
-FORMS: dict[str, Callable[..., Fraction | float]] = {
-    "fma": lambda a, b, c: a * b + c, "mul": lambda a, b: a * b, "add": lambda a, b: a + b,
-}  # fmt: skip
+FORMS: dict[str, Callable[..., Fraction | float]] = {"fma": lambda a, b, c: a * b + c, "mul": lambda a, b: a * b}
 
 
 def halves(name: str, count: int, seed: int) -> NDArray[np.uint16]:
