@@ -27,9 +27,9 @@ from bitwright.frontend.library.prepared_cuda import Product, gpu_storage, prepa
 HOPPER = "cuda:sm_90a"
 NUMPY = {"f16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 
-# The most that a result may be off, as a part of the sum of |x| |w|: sums are in f32, and where bf16 numbers are the
-# codes plus 128, so are the sums before that is taken off again.
-BOUNDS = {"f16": 2.0**-20, "bf16": 2.0**-16}
+BOUND = 2.0**-20
+"""The most that a result may be off, as a part of the sum of |x| |w|: sums are in f32."""
+
 ROUNDED = {"f16": 2.0**-11, "bf16": 2.0**-8}  # of weights that the type of x does not have
 
 
@@ -55,7 +55,7 @@ def run(
     exact = q.dequantize().astype(np.float64).T
     wanted = x.astype(np.float64) @ exact + bias
     size = np.abs(x.astype(np.float64)) @ _largest(q) + np.abs(bias)
-    bound = BOUNDS[product] if _exact(q, product) else ROUNDED[product]
+    bound = BOUND if _exact(q, product) else ROUNDED[product]
     assert (np.abs(y - wanted) <= bound * size).all(), np.max(np.abs(y - wanted) / size)
     return s
 
@@ -67,7 +67,7 @@ def _exact(q: bw.QTensor, product: Product) -> bool:
 
 
 def _largest(q: bw.QTensor) -> np.ndarray:
-    """[K, N]: the largest |weight| of each group, which is what codes plus 128 are compared with."""
+    """[K, N]: the largest |weight| of each group, which is what biases and zero points are taken off of."""
     w = np.abs(q.dequantize().astype(np.float64))
     group = q.format.group or w.shape[1]
     padded = np.pad(w, ((0, 0), (0, -w.shape[1] % group)))
