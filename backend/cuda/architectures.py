@@ -11,9 +11,8 @@ WARP = 32
 
 _REGISTERS = 1 << 16  # of a multiprocessor
 _WARPS = 48  # that a multiprocessor holds; 64 on some
-_OWN_SHARED = (
-    1 << 10
-)  # bytes that the system takes for each block; a multiprocessor has as many beyond one block's most
+_OWN_SHARED = 1 << 10
+"""Bytes that the system takes for each block; a multiprocessor has as many beyond one block's most."""
 
 _AMPERE = frozenset({"cp_async", "ldmatrix", "mma_f16", "mma_bf16", "mma_s8", "bf16x2"})
 
