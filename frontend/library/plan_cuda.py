@@ -16,7 +16,7 @@ from ...vm.dtypes import Codebook, DType, dtype
 from ..build import ParameterValue
 from ..kernel import Kernel, KernelSource
 from .plan import library
-from .plan_decode import LEAST_STEPS, DecodeWork, sharers
+from .plan_decode import LEAST_STEPS, DecodeWork, sharers, x_bytes
 from .plan_prefill import PrefillCut, PrefillWork
 from .prepared import LinearError, Prepared
 
@@ -151,7 +151,7 @@ def lanes(p: Prepared) -> int:
 def shared_bytes(p: Prepared, s: GpuSchedule) -> int:
     """Of a block, about: x with a little room after each row, the ring of weights, and the table of a codebook."""
     weights = s.tiles * p.storage.tile_bytes * (lanes(p) // WARP)
-    x = s.rows * (2 * max(s.chunk, 1) * p.shape.run + 16)  # for "prefill", of each stage
+    x = x_bytes(s.rows, max(s.chunk, 1) * p.shape.run)  # for "prefill", of each stage
     more = _table_bytes(p.element) + _MORE
     return (x + s.stages * weights if s.form == "decode" else s.stages * (x + weights)) + more
 

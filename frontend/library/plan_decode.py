@@ -12,7 +12,7 @@ from math import gcd
 
 from ...backend.cuda.architectures import Architecture
 
-__all__ = ["LEAST_STEPS", "DecodeCut", "DecodeWork", "sharers"]
+__all__ = ["LEAST_STEPS", "DecodeCut", "DecodeWork", "sharers", "x_bytes"]
 
 LEAST_STEPS = 4
 """Of a block: else its beginning and end are most of it."""
@@ -83,10 +83,6 @@ class DecodeWork:
         """The time of the likeliest."""
         return self.time(self.best()[0].share)
 
-    def shared_bytes(self, chunk: int, stages: int) -> int:
-        """Of a block, about: x with a little room after each row, and the ring of weights."""
-        return self.rows * (2 * chunk * self.terms + 16) + stages * self.packed + self.more
-
     def time(self, share: int) -> float:
         """In bytes that a multiprocessor could read meanwhile.
 
@@ -109,7 +105,7 @@ class DecodeWork:
 
     def _held(self, share: int) -> int:
         """Blocks that the GPU has at once."""
-        shared = self.shared_bytes(self._cut(share).chunk, _STAGES)
+        shared = x_bytes(self.rows, self._cut(share).chunk * self.terms) + _STAGES * self.packed + self.more
         return self.processors * self.gpu.blocks_on_one(self.lanes, shared, _REGISTERS[self.rows, self.at_once])
 
     def _filling(self, waves: int) -> int:
@@ -118,6 +114,11 @@ class DecodeWork:
         for _ in range(3):
             share = max(LEAST_STEPS, -(-self.steps * self.tiles // (waves * self._held(share))))
         return share
+
+
+def x_bytes(rows: int, terms: int) -> int:
+    """Of shared memory, for so many terms of rows of x: with a little room after each row."""
+    return rows * (2 * terms + 16)
 
 
 def sharers(steps: int, share: int) -> int:
