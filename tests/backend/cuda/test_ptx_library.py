@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 
 import bitwright as bw
-from bitwright.backend.target import target
 from bitwright.frontend import library
-from bitwright.frontend.library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda
-from bitwright.frontend.library.prepared_cuda import Product, prepare_cuda
+from bitwright.frontend.library.plan_cuda import GpuSchedule
+from bitwright.frontend.library.prepared_cuda import Product
 from bitwright.tests.backend.cuda.emulated import emulate
-from bitwright.tests.frontend.library.test_linear_cuda import (
-    BOUNDS,
-    NUMPY,
-    ROUNDED,
-    _exact,
-    _largest,
-    _sums,
-    _workspace,
-)
+from bitwright.tests.gpu_linears import gpu_linear
 
 pytest.importorskip("cuda.bindings.nvrtc")
 LIBRARY = Path(library.__file__).parent
@@ -60,23 +51,11 @@ def test_prefill(element: str, product: Product, name: str) -> None:
 
 
 def close(element: str, product: Product, m: int, n: int, k: int, zero: bool, name: str) -> GpuSchedule:
-    """Runs a linear and holds it to its bound."""
-    random, where = np.random.default_rng(m), target(name)
-    q = bw.quantize(random.standard_normal((n, k)).astype(np.float32), element, group=128, zero_point=zero)
-    p = prepare_cuda(q, product, where)
-    s = plan_cuda(p, m, where)
-    x = random.standard_normal((m, k)).astype(NUMPY[product])
-    bias = random.standard_normal(n).astype(np.float32)
-    y = np.full((m, n), np.nan, np.float32)
-    kernel = cuda_kernel(p, s, product, bw.dtype("f32"), True, where)
-    codes = x if product == "f16" else x.view(np.uint16)
-    sums = _sums(p, product, codes, s, where)
-    emulate(kernel.program, where, [codes, *sums, p.weights, p.scales, p.zeros, bias, *_workspace(p, s, m), y], {})
-    wanted = x.astype(np.float64) @ q.dequantize().astype(np.float64).T + bias
-    size = np.abs(x.astype(np.float64)) @ _largest(q) + np.abs(bias)
-    bound = BOUNDS[product] if _exact(q, product) else ROUNDED[product]
-    assert (np.abs(y - wanted) <= bound * size).all(), np.max(np.abs(y - wanted) / size)
-    return s
+    """Runs a linear and holds it to its bound; the schedule that it took."""
+    linear = gpu_linear(element, product, m, n, k, zero=zero, target=name)
+    emulate(linear.kernel.program, linear.kernel.target, linear.arguments, {})
+    linear.assert_close()
+    return linear.schedule
 
 
 def test_softmax() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -18,81 +18,20 @@ from bitwright.frontend.library.plan_cuda import (
     schedules_cuda,
     shared_bytes,
     shares_of,
-    sums_kernel,
-    width,
 )
-from bitwright.frontend.library.prepared import LinearError, Prepared
+from bitwright.frontend.library.prepared import LinearError
 from bitwright.frontend.library.prepared_cuda import Product, gpu_storage, prepare_cuda
-
-HOPPER = "cuda:sm_90a"
-NUMPY = {"f16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
-
-BOUND = 2.0**-20
-"""The most that a result may be off, as a part of the sum of |x| |w|: sums are in f32."""
-
-ROUNDED = {"f16": 2.0**-11, "bf16": 2.0**-8}  # of weights that the type of x does not have
+from bitwright.tests.gpu_linears import HOPPER, gpu_linear, sums_of, workspace
 
 
-def run(
-    element: str, product: str, m: int, n: int, k: int, group: int | None = 128, zero: bool = False,
-    schedule: GpuSchedule | None = None, target: str = HOPPER,
-) -> GpuSchedule:  # fmt: skip
-    """Simulates one linear with random weights and holds it to its bound; the schedule that it took."""
-    random = np.random.default_rng([m, n, k])
-    q = bw.quantize(random.standard_normal((n, k)).astype(np.float32), element, group=group, zero_point=zero)
-    where = bw.target(target)
-    p = prepare_cuda(q, product, where)
-    s = schedule or plan_cuda(p, m, where)
-    x = random.standard_normal((m, k)).astype(NUMPY[product])
-    bias = random.standard_normal(n).astype(np.float32)
-    y = np.full((m, n), np.nan, np.float32)
-    codes = x if product == "f16" else x.view(np.uint16)
-    kernel = cuda_kernel(p, s, product, bw.dtype("f32"), True, where)
-    facts = bw.simulate(kernel, codes, *_sums(p, product, codes, s, where), p.weights, p.scales, p.zeros, bias,
-                        *_workspace(p, s, m), y)  # fmt: skip
+def run(element: str, product: Product, m: int, n: int, k: int, **options: Any) -> GpuSchedule:
+    """Simulates a linear and holds it to its bound; the schedule that it took."""
+    linear = gpu_linear(element, product, m, n, k, **options)
+    facts = bw.simulate(linear.kernel, *linear.arguments)
     streams = ("read matrix", "copy", "read.32x")  # of the main loop
     assert not [site for site in facts.sites if site.extra and any(s in site.statement for s in streams)]
-    exact = q.dequantize().astype(np.float64).T
-    wanted = x.astype(np.float64) @ exact + bias
-    size = np.abs(x.astype(np.float64)) @ _largest(q) + np.abs(bias)
-    bound = BOUND if _exact(q, product) else ROUNDED[product]
-    assert (np.abs(y - wanted) <= bound * size).all(), np.max(np.abs(y - wanted) / size)
-    return s
-
-
-def _exact(q: bw.QTensor, product: Product) -> bool:
-    """Whether the type of x has every value of the element type."""
-    values = q.format.element.decode(np.unique(q.codes))
-    return bool(np.array_equal(values.astype(NUMPY[product]).astype(np.float64), values.astype(np.float64)))
-
-
-def _largest(q: bw.QTensor) -> np.ndarray:
-    """[K, N]: the largest |weight| of each group, which is what biases and zero points are taken off of."""
-    w = np.abs(q.dequantize().astype(np.float64))
-    group = q.format.group or w.shape[1]
-    padded = np.pad(w, ((0, 0), (0, -w.shape[1] % group)))
-    peaks = padded.reshape(len(w), -1, group).max(axis=2).repeat(group, axis=1)[:, : w.shape[1]]
-    return peaks.T
-
-
-def _sums(p: Prepared, product: str, x: np.ndarray, s: GpuSchedule, where: bw.Target) -> tuple[np.ndarray, ...]:
-    """What "prefill" wants to know of x before."""
-    if s.form != "prefill":
-        return ()
-    kernel = sums_kernel(p, product, where)
-    if kernel is None:
-        return (np.zeros((len(x), 0), np.float32),)
-    total = np.full((len(x), p.shape.depth // p.shape.group), np.nan, np.float32)
-    bw.simulate(kernel, x, total)
-    return (total,)
-
-
-def _workspace(p: Prepared, s: GpuSchedule, m: int) -> tuple[np.ndarray, ...]:
-    """Partial sums and the state of their blocks, where there are several."""
-    shares = shares_of(p, s)
-    part = (shares, m, p.shape.n) if shares > 1 else (1, 1, p.shape.n)
-    state = np.zeros((2, p.shape.columns // width(p) * -(-m // s.rows)), np.int32)
-    return np.full(part, np.nan, np.float32), state
+    linear.assert_close()
+    return linear.schedule
 
 
 @pytest.mark.parametrize("product", ["f16", "bf16"])
@@ -161,9 +100,9 @@ def test_a_lane_writes_neighbouring_columns_at_once(n: int, schedule: GpuSchedul
     x = np.random.default_rng(1).standard_normal((8, 256)).astype(np.float16)
     y = np.zeros((8, n), np.float16)
     kernel = cuda_kernel(p, schedule, "f16", bw.dtype("f16"), False, where)
-    total = _sums(p, "f16", x, schedule, where)
+    total = sums_of(p, "f16", x, schedule, where)
     none = np.zeros(0, np.float32)
-    facts = bw.simulate(kernel, x, *total, p.weights, p.scales, p.zeros, none, *_workspace(p, schedule, 8), y)
+    facts = bw.simulate(kernel, x, *total, p.weights, p.scales, p.zeros, none, *workspace(p, schedule, 8), y)
     writes = [site for site in facts.sites if site.space == "global" and site.statement.startswith("write")]
     if shares_of(p, schedule) == 1:
         assert len(writes) == 8 // math.gcd(n, 4)
@@ -183,7 +122,7 @@ def test_blocks_of_many_rows_that_share_a_sum(
 ) -> None:
     """Also where they share three groups unevenly, and where rows, columns and K fill no tile."""
     rows = 64 if zero else 32
-    run(element, product, 45, 100, 761, group, zero, GpuSchedule("prefill", rows, splits, 2))
+    run(element, product, 45, 100, 761, group=group, zero=zero, schedule=GpuSchedule("prefill", rows, splits, 2))
 
 
 def test_many_rows_fill_the_gpu() -> None:
@@ -233,7 +172,7 @@ def test_shares_are_added_in_one_order() -> None:
     s = decode(1)
     kernel = cuda_kernel(p, s, "f16", bw.dtype("f32"), False, where)
     x = np.random.default_rng(1).standard_normal((1, 512)).astype(np.float16)
-    part, state = _workspace(p, s, 1)
+    part, state = workspace(p, s, 1)
     y = np.zeros((1, 40), np.float32)
     bw.simulate(kernel, x, p.weights, p.scales, p.zeros, np.zeros(0, np.float32), part, state, y)
     total = np.zeros((1, 40), np.float32)

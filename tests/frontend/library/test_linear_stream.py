@@ -14,8 +14,9 @@ from bitwright.frontend.kernel import Kernel
 from bitwright.frontend.library.plan_cuda import GpuSchedule, cuda_kernel, plan_cuda, steps_of, width
 from bitwright.frontend.library.plan_decode import sharers
 from bitwright.frontend.library.prepared import Prepared
-from bitwright.frontend.library.prepared_cuda import prepare_cuda
-from bitwright.tests.frontend.library.test_linear_cuda import HOPPER, _workspace, run
+from bitwright.frontend.library.prepared_cuda import Product, prepare_cuda
+from bitwright.tests.frontend.library.test_linear_cuda import run
+from bitwright.tests.gpu_linears import HOPPER, workspace
 from bitwright.vm.interpret import interpret
 
 
@@ -35,14 +36,13 @@ from bitwright.vm.interpret import interpret
 )
 def test_shares_that_cross_tiles(m: int, n: int, k: int, group: int | None, share: int, chunk: int) -> None:
     rows = next(r for r in (8, 16, 32) if m <= r)
-    run(
-        "u4", "f16", m, n, k, group, zero=True, schedule=GpuSchedule("decode", rows, stages=3, share=share, chunk=chunk)
-    )
+    schedule = GpuSchedule("decode", rows, stages=3, share=share, chunk=chunk)
+    run("u4", "f16", m, n, k, group=group, zero=True, schedule=schedule)
 
 
 @pytest.mark.parametrize(("element", "product", "zero"), [("u3", "bf16", True), ("i6", "f16", False)])
-def test_other_weights(element: str, product: str, zero: bool) -> None:
-    run(element, product, 2, 300, 640, zero=zero, schedule=GpuSchedule("decode", 8, share=4, chunk=2))  # type: ignore[arg-type]  # a product
+def test_other_weights(element: str, product: Product, zero: bool) -> None:
+    run(element, product, 2, 300, 640, zero=zero, schedule=GpuSchedule("decode", 8, share=4, chunk=2))
 
 
 def problem(n: int, k: int, share: int) -> tuple[Prepared, GpuSchedule, Kernel, list[np.ndarray]]:
@@ -54,7 +54,7 @@ def problem(n: int, k: int, share: int) -> tuple[Prepared, GpuSchedule, Kernel, 
     bias = np.random.default_rng(2).standard_normal(n).astype(np.float32)
     y = np.full((3, n), np.nan, np.float32)
     kernel = cuda_kernel(p, s, "f16", bw.dtype("f32"), True, where)
-    return p, s, kernel, [x, p.weights, p.scales, p.zeros, bias, *_workspace(p, s, 3), y]
+    return p, s, kernel, [x, p.weights, p.scales, p.zeros, bias, *workspace(p, s, 3), y]
 
 
 @pytest.mark.parametrize("share", [2, 3, 4])
