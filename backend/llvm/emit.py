@@ -6,7 +6,7 @@ turn.  `slots` points to 8 bytes per argument slot and one more, which receives 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from ..lane.ir import (
@@ -43,6 +43,7 @@ from ..lane.ir import (
     WaitCopies,
     While,
     Write,
+    lets,
 )  # fmt: skip
 from ..target import Target
 from .arithmetic import apply_kind
@@ -62,19 +63,6 @@ _STACK_LIMIT = 64 * 1024  # shared memory larger than this comes from the heap
 def emit(function: Function, target: Target) -> str:
     """The text of a module that defines @body for the function."""
     return _Emitter(function, target).module()
-
-
-def _operations(body: Iterable[Statement]) -> Iterator[Operation]:
-    for statement in body:
-        match statement:
-            case Let():
-                yield statement.op
-            case For():
-                yield from _operations(statement.body)
-            case While():
-                yield from _operations((*statement.head, *statement.body))
-            case If():
-                yield from _operations((*statement.then, *statement.orelse))
 
 
 class _Emitter:
@@ -107,7 +95,7 @@ class _Emitter:
     def entry(self, heap: bool) -> list[str]:
         """What runs once: slots are loaded, memory is made, and nothing is done for an empty range."""
         lines = ["define void @body(ptr %slots, i64 %begin, i64 %end) {", "entry:"]
-        operations = list(_operations(self.function.body))
+        operations = [s.op for s in lets(self.function.body)]
         integers = {op.index for op in operations if isinstance(op, Slot)}
         floats = {op.index for op in operations if isinstance(op, FloatSlot)}
         for index in sorted(integers | floats):

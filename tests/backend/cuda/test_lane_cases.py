@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import get_args
 
 import numpy as np
@@ -12,7 +11,7 @@ from bitwright.backend.cuda.architectures import ARCHITECTURES
 from bitwright.backend.cuda.block_memory import block_bytes
 from bitwright.backend.cuda.build import to_ptx
 from bitwright.backend.cuda.emit import emit
-from bitwright.backend.lane.ir import KINDS, Apply, For, If, Operation, Show, Statement, While
+from bitwright.backend.lane.ir import KINDS, Apply, Operation, Show, lets
 from bitwright.backend.target import target
 from bitwright.tests.lane_case import WAVES, Case
 from bitwright.tests.lane_cases import cases, plain_rows
@@ -23,21 +22,8 @@ CASES = cases(MACHINE)
 EMULATED = [case for case in CASES if not case.name.startswith(WAVES)]  # these need local memory for large numbers
 
 
-def operations(body: Sequence[Statement]) -> Iterator[Operation]:
-    for s in body:
-        match s:
-            case For():
-                yield from operations(s.body)
-            case While():
-                yield from operations((*s.head, *s.body))
-            case If():
-                yield from operations((*s.then, *s.orelse))
-            case _:
-                yield s.op
-
-
 def test_every_operation_occurs() -> None:
-    used = [op for case in CASES for op in operations(case.function.body)]
+    used = [let.op for case in CASES for let in lets(case.function.body)]
     assert {type(op) for op in used} == set(get_args(Operation)) - {Show}
     assert {op.kind for op in used if isinstance(op, Apply)} == set(KINDS)
     assert {name.removeprefix("instruction ") for name in (c.name for c in CASES) if "instruction" in name} == set(

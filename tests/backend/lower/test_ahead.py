@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitwright.backend.lane.ir import CopyAsync, For, Function, If, Let, Statement, While
+from bitwright.backend.lane.ir import CopyAsync, Function, Statement, lets
 from bitwright.backend.simulated import simulate_on
 from bitwright.backend.target import target
 from bitwright.frontend.kernel import compile, simulate
@@ -53,17 +53,8 @@ def f(x: i32[512], y: i32[512]):
 """
 
 
-def copies(body: Sequence[Statement]) -> Iterator[CopyAsync]:
-    for s in body:
-        match s:
-            case Let():
-                yield from [s.op] if isinstance(s.op, CopyAsync) else []
-            case For():
-                yield from copies(s.body)
-            case While():
-                yield from copies((*s.head, *s.body))
-            case If():
-                yield from copies((*s.then, *s.orelse))
+def copies(body: Sequence[Statement]) -> list[CopyAsync]:
+    return [s.op for s in lets(body) if isinstance(s.op, CopyAsync)]
 
 
 def same_as_interpreted(case: Case) -> Function:
@@ -79,7 +70,7 @@ def same_as_interpreted(case: Case) -> Function:
 def test_arrays_that_a_program_stores_to_are_not_copied_ahead(text: str, ahead: bool) -> None:
     rng = np.random.default_rng(2)
     case = Case(text, (rng.integers(-9, 9, 512).astype(np.int32), np.zeros(512, np.int32)))
-    assert bool(list(copies(same_as_interpreted(case).body))) == ahead
+    assert bool(copies(same_as_interpreted(case).body)) == ahead
 
 
 @pytest.mark.parametrize(("name", "ahead"), [("nf4", False), ("f4e2m1", True)])
@@ -103,7 +94,7 @@ def f(w: W[40, 32] @ L, y: f32[16, 32], *, W: dtype, L: layout):
     simulate(kernel, weights, found)
     np.testing.assert_array_equal(found, right)
     assert kernel.compiled.function is not None
-    assert bool(list(copies(kernel.compiled.function.body))) == ahead
+    assert bool(copies(kernel.compiled.function.body)) == ahead
 
 
 def test_a_loop_within_an_unrolled_one_has_one_ring() -> None:

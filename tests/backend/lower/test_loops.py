@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from bitwright.backend.lane import simulate as simulator
-from bitwright.backend.lane.ir import For, Function, If, Let, Operation, Prefetch, Read, Statement, While
+from bitwright.backend.lane.ir import Function, Let, Prefetch, Read, lets
 from bitwright.tests.backend.lower.three_ways import Case, agree, lowered, simulated
 from bitwright.vm.layout.text import storage
 
 LINE = 64
 
 
-def _operations(body: tuple[Statement, ...]) -> Iterator[Operation]:
-    for s in body:
-        match s:
-            case Let():
-                yield s.op
-            case For():
-                yield from _operations(s.body)
-            case While():
-                yield from _operations((*s.head, *s.body))
-            case If():
-                yield from _operations((*s.then, *s.orelse))
-
-
 def _hints(function: Function) -> int:
-    return sum(isinstance(op, Prefetch) for op in _operations(function.body))
+    return sum(isinstance(s.op, Prefetch) for s in lets(function.body))
 
 
 class Lines:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from bitwright.backend.lane.ir import Barrier, For, If, Let, Statement, While
+from bitwright.backend.lane.ir import Barrier, Statement, lets
 from bitwright.backend.lower.order import barriers_before
 from bitwright.backend.simulated import simulate_on
 from bitwright.backend.target import target
@@ -65,17 +65,8 @@ def f(x: i32[64], y: i32[64]):
 """
 
 
-def barriers(body: Sequence[Statement]) -> Iterator[Barrier]:
-    for s in body:
-        match s:
-            case Let():
-                yield from [s.op] if isinstance(s.op, Barrier) else []
-            case For():
-                yield from barriers(s.body)
-            case While():
-                yield from barriers((*s.head, *s.body))
-            case If():
-                yield from barriers((*s.then, *s.orelse))
+def barriers(body: Sequence[Statement]) -> list[Barrier]:
+    return [s.op for s in lets(body) if isinstance(s.op, Barrier)]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +76,7 @@ def test_warps_meet_where_they_must(text: str, count: int) -> None:
     rng = np.random.default_rng(4)
     case = Case(text, tuple(rng.integers(-9, 9, 64).astype(np.int32) for _ in range(2)))
     function = lowered(case, GPU)
-    assert len(list(barriers(function.body))) == count
+    assert len(barriers(function.body)) == count
     given = case.copies()
     simulate_on(target(GPU), function, given, 1)  # refuses races
     found, right = written(case, case.program(), given), interpreted(case)
@@ -96,4 +87,4 @@ def test_warps_meet_where_they_must(text: str, count: int) -> None:
 def test_a_cpu_needs_no_barrier() -> None:
     case = Case(LOOPS, (np.zeros(64, np.int32), np.zeros(64, np.int32)))
     assert barriers_before(case.program())
-    assert not list(barriers(lowered(case).body))
+    assert not barriers(lowered(case).body)
