@@ -27,7 +27,7 @@ from .layout.relation import Layout
 from .layout.spread import squeeze
 from .layout.storage import Tiled
 
-Effect = Literal["pure", "reads", "writes", "syncs"]
+Effect = Literal["pure", "reads", "writes", "hints", "syncs"]
 Carrier = NDArray[np.float32] | NDArray[np.integer] | NDArray[np.bool_]
 """Decoded values, in the dtype's carrier: f32 for floats and codebooks, 64-bit integers, or bool."""
 

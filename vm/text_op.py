@@ -32,6 +32,7 @@ from .ops import (
     Item,
     Load,
     Lock,
+    Prefetch,
     Print,
     Random,
     Reduce,
@@ -95,6 +96,8 @@ def pieces(op: Op) -> list[Piece]:
         case CopyAsync(source, at, target, to, shape):
             start: list[Piece] = ["copy_async(", source, ", ", *_list(at), ", "]
             return [*start, target, ", ", *_list(to), f", {_shape(shape)})"]
+        case Prefetch(source, at, shape):
+            return ["prefetch(", source, ", ", *_list(at), f", {_shape(shape)})"]
         case Commit():
             return ["commit()"]
         case Wait(pending):

@@ -150,7 +150,7 @@ def _stored(code: Code, values: Sequence[Reg], size: int, begin: int, length: in
 
 def prefetch(code: Code, op: Prefetch) -> None:
     address, number = _address(code, op.base, op.offset, "global")
-    assembly(code, f"prefetch.global.L2 {_place(0, number)};", [], [address], memory=False)
+    assembly(code, f"prefetch.global.L{op.level} {_place(0, number)};", [], [address], memory=False)
 
 
 def copy_async(code: Code, op: CopyAsync) -> None:

@@ -154,10 +154,11 @@ class Write:
 
 @dataclass(frozen=True)
 class Prefetch:
-    """A hint that the cache line at base + offset is read soon; never faults."""
+    """A hint that the cache line at base + offset is read: soon (`level` 1), or in a while (2); never faults."""
 
     base: Reg
     offset: Reg
+    level: Literal[1, 2]
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ class Printer:
     def _access(self, op: Read | Write | Prefetch | Exchange) -> str:
         place = f"{self.name(op.base)} + {self.name(op.offset)}"
         if isinstance(op, Prefetch):
-            return f"prefetch {place}"
+            return f"prefetch.l{op.level} {place}"
         if isinstance(op, Exchange):
             return f"exchange {place} if {self.name(op.expected)} becomes {self.name(op.new)}"
         mask = f" mask {self.name(op.mask)}" if op.mask is not None else ""

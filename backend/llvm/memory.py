@@ -185,7 +185,7 @@ def prefetch(values: Values, op: Prefetch) -> None:
             _window_pointer(values, op.base, form, Window(key, start, 1, (), 0)) for (key, _), start in lines.items()
         ]
     for pointer in targets:
-        code.call_void("llvm.prefetch.p0", pointer, extra="i32 0, i32 3, i32 1")
+        code.call_void("llvm.prefetch.p0", pointer, extra=f"i32 0, i32 {4 - op.level}, i32 1")
 
 
 def exchange(values: Values, op: Exchange) -> Operand:

@@ -26,6 +26,7 @@ from ...vm.ops import (
     Item,
     Load,
     Lock,
+    Prefetch,
     Print,
     Random,
     Reduce,
@@ -50,6 +51,7 @@ from .decode import decode
 from .dot import lower_dot
 from .memory import lower_copy, lower_load, lower_store
 from .philox import lower_random
+from .prefetch import prefetch
 from .reduce import lower_reduce, tree
 from .tile import coordinates, matching, register_type
 
@@ -64,6 +66,8 @@ def lower_op(c: Context, result: Binding | None, op: Instruction) -> None:
             lower_store(c, op)
         case CopyAsync():
             lower_copy(c, op)
+        case Prefetch():
+            prefetch(c, op)
         case Commit():
             c.b.effect(lane.Commit())
         case Wait():

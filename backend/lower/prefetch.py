@@ -1,4 +1,4 @@
-"""Software prefetch: what `stages` of a loop means on a CPU.
+"""Software prefetch: `prefetch` of a tile, and what `stages` of a loop means on a CPU.
 
 A loop with `stages=s` keeps the memory of s iterations in flight: each iteration hints at the cache lines that the
 loads of iteration i + s - 1 will read.  A hint past the end of an array does nothing.
@@ -7,17 +7,19 @@ loads of iteration i + s - 1 will read.  A hint past the end of an array does no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from ...vm import ops as tile_ops
 from ...vm.expr import Expr, Var, const, substitute, variables
 from ...vm.ir import Array, For, If, Let, While, walk
-from ...vm.layout.spread import cover, repeat
 from ...vm.ops import CopyAsync, Load
 from ..lane.ir import Prefetch
 from .access import Window, element_bits
 from .context import Context
-from .stored import places
+from .stored import tile_extents, tile_pitches
 
 LINE = 64
 """Bytes of a cache line."""
@@ -37,7 +39,12 @@ def prefetch_ahead(c: Context, loop: For) -> None:
         at = tuple(substitute(a, ahead) for a in op.at)
         if at == op.at or unknown.intersection(v for a in at for v in variables(a)):
             continue
-        _prefetch(c, op.source, at, op.shape)
+        left = MOST
+        for run in _runs(c, op.source, at, op.shape):
+            _hint(c, op.source, _Run(run.start, run.lines[:left]), 1)
+            left -= len(run.lines)
+            if left <= 0:
+                break
 
 
 def bound(loop: For) -> Iterator[Var]:
@@ -56,24 +63,41 @@ def bound(loop: For) -> Iterator[Var]:
     return (n for n in names if isinstance(n, Var))
 
 
-def _prefetch(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, ...]) -> None:
-    """Hints for every line of a tile, in memory order, up to `MOST`."""
-    b = c.b
+def prefetch(c: Context, op: tile_ops.Prefetch) -> None:
+    """Hints for every line of a tile, to the second-level cache."""
+    for run in _runs(c, op.source, op.at, op.shape):
+        _hint(c, op.source, run, 2)
+
+
+def _hint(c: Context, array: Array, run: _Run, level: Literal[1, 2]) -> None:
+    """Each lane hints at a line, as long as there are some."""
+    base = c.b.apply("add", c.address(array), c.index(run.start))
+    lines = np.array(run.lines)
+    for first in range(0, len(lines), c.lanes):
+        c.b.effect(Prefetch(base, c.b.i32(lines[np.minimum(first + np.arange(c.lanes), len(lines) - 1)]), level))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Memory without gaps, from byte `start` of an array; `lines` are bytes from there, at least one of each line."""
+
+    start: Expr
+    lines: tuple[int, ...]
+
+
+def _runs(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, ...]) -> Iterator[_Run]:
+    """The memory of a tile: storage tiles, or rows."""
     if array.storage is not None:
-        size, layout = array.storage.tile_bytes, cover(repeat(array.storage.tile, shape, c.lanes), c.lanes)
-        found = places(c, array, at, layout, len(shape))
-        hints = [(place.base, byte) for place in found for byte in range(0, size, LINE)]
-    else:
-        bits = element_bits(array)
-        window = Window(c, array, at, shape, np.zeros((c.lanes, 1, len(shape)), np.int64))
-        length = -(-shape[-1] * bits // 8)
-        steps = sorted({*range(0, length, LINE), length - 1})  # a row may begin in the middle of a line
-        starts = []
-        for row in list(np.ndindex(*shape[:-1]))[:MOST]:
-            linear: Expr = const(0)
-            for start, step, pitch in zip(at, (*row, 0), window.pitches, strict=True):
-                linear = linear + (start + int(step)) * pitch
-            starts.append(b.apply("add", c.address(array), c.index(linear * bits // 8)))
-        hints = [(start, step) for start in starts for step in steps]
-    for base, byte in hints[:MOST]:
-        b.effect(Prefetch(base, b.i32(byte)))
+        extents, size = tile_extents(array), array.storage.tile_bytes
+        for tile in np.ndindex(*(n // t for n, t in zip(shape, extents, strict=True))):
+            parts = zip(at, extents, tile, tile_pitches(array), strict=True)
+            number = sum(((a // t + i) * pitch for a, t, i, pitch in parts), const(0))
+            yield _Run(number * size, tuple(range(0, size, LINE)))
+        return
+    bits = element_bits(array)
+    window = Window(c, array, at, shape, np.zeros((c.lanes, 1, len(shape)), np.int64))
+    length = -(-shape[-1] * bits // 8)
+    lines = tuple(sorted({*range(0, length, LINE), length - 1}))  # a row may begin in the middle of a line
+    for row in np.ndindex(*shape[:-1]):
+        first = sum((pitch * i for pitch, i in zip(window.pitches, row, strict=False)), window.start)
+        yield _Run(first * bits // 8, lines)

@@ -20,7 +20,16 @@ from .context import Context, Staged
 from .swar import insert
 from .tile import Packed, Tile, coordinates
 
-__all__ = ["Place", "load_stored", "places", "reads_inside", "shared_piece", "store_stored"]
+__all__ = [
+    "Place",
+    "load_stored",
+    "places",
+    "reads_inside",
+    "shared_piece",
+    "store_stored",
+    "tile_extents",
+    "tile_pitches",
+]
 
 
 @dataclass(frozen=True)
@@ -36,11 +45,26 @@ def places(c: Context, array: Array, at: tuple[Expr, ...], layout: Layout, rank:
     """The storage tiles of an access in the order of the registers that they fill; each lane has as many."""
     storage = array.storage
     assert storage is not None
-    extents = (*storage.tile_shape, *[1] * (rank - len(storage.tile_shape)))
+    extents = tile_extents(array)
     firsts = coordinates(layout, rank, c.lanes)[:, :: storage.regs] // np.array(extents)
     lane = np.arange(c.lanes, dtype=np.int64) % storage.lanes * storage.vector * 4
     for number in range(firsts.shape[1]):
         yield _place(c, array, at, extents, firsts[:, number], lane)
+
+
+def tile_extents(array: Array) -> tuple[int, ...]:
+    """The elements of a storage tile along each dimension of the array."""
+    assert array.storage is not None
+    shape = array.storage.tile_shape
+    return (*shape, *[1] * (len(array.shape) - len(shape)))
+
+
+def tile_pitches(array: Array) -> tuple[Expr, ...]:
+    """How many storage tiles apart neighbouring ones along each dimension are."""
+    pitches: list[Expr] = [const(1)]
+    for size, t in zip(array.shape[:-1], tile_extents(array), strict=False):
+        pitches.append(pitches[-1] * ceildiv(size, t))
+    return tuple(pitches)
 
 
 def _place(
@@ -50,10 +74,10 @@ def _place(
     """`tile`: [lanes, rank], how many storage tiles each lane's is from the first of the access."""
     b, storage = c.b, array.storage
     assert storage is not None
-    linear, pitch = const(0), const(1)  # type: Expr, Expr
+    linear: Expr = const(0)
     far: Reg | None = None
     inside: Reg | None = None
-    for dim, (a, t, size) in enumerate(zip(at, extents, array.shape, strict=True)):
+    for dim, (a, t, size, pitch) in enumerate(zip(at, extents, array.shape, tile_pitches(array), strict=True)):
         first, more = int(tile[0, dim]), tile[:, dim] - tile[0, dim]
         linear = linear + (a // t + first) * pitch
         if more.any():
@@ -62,7 +86,6 @@ def _place(
         if not c.proves_inside(a + int(tile[:, dim].max()) * t, 1, size):
             here = _inside(c, a + first * t, more * t, size)
             inside = here if inside is None else b.apply("and", inside, here)
-        pitch = pitch * ceildiv(size, t)
     base = b.apply("add", c.address(array), c.index(linear * storage.tile_bytes))
     offset = b.i32(lane) if far is None else b.apply("add", far, b.i64(lane))
     return Place(base, offset, inside)
@@ -73,8 +96,7 @@ def reads_inside(c: Context, op: Load) -> bool:
     array = op.source
     assert isinstance(array, Array)
     assert array.storage is not None
-    extents = (*array.storage.tile_shape, *[1] * (len(op.shape) - len(array.storage.tile_shape)))
-    dims = zip(op.at, op.shape, extents, array.shape, strict=True)
+    dims = zip(op.at, op.shape, tile_extents(array), array.shape, strict=True)
     return all(c.proves_inside(a + (extent - 1) // t * t, 1, size) for a, extent, t, size in dims)
 
 

@@ -36,6 +36,7 @@ _ROWS = (
     _row("store", memory.store, "target at value"),
     _row("shared", memory.shared, "dtype shape"),
     _row("copy_async", memory.copy_async, "source at target to shape"),
+    _row("prefetch", memory.prefetch, "source at shape"),
     _row("commit", memory.commit),
     _row("wait", memory.wait, optional="pending"),
     _row("barrier", memory.barrier),

@@ -69,6 +69,13 @@ def copy_async(a: Arguments) -> Entity:
     return a.nothing()
 
 
+def prefetch(a: Arguments) -> Entity:
+    """`prefetch(x, [m0, k0], [BM, BK])`"""
+    _touch(a)
+    a.b.effect(ops.Prefetch(a.array("source"), a.indices("at"), a.shape("shape")), a.span)
+    return a.nothing()
+
+
 def commit(a: Arguments) -> Entity:
     """`commit()`"""
     _touch(a)

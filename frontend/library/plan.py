@@ -42,7 +42,7 @@ ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are
 PASS_ROWS = 4  # of each pass, where there are several
 SHALLOW_BYTES: dict[Product, int] = {"f32": 16 << 10, "bf16": 16 << 10, "int8": 32 << 10}  # in a first-level cache
 # Over codes of one, two or three pieces, that cost as much as a panel; these go on while weights come from memory.
-PASSES: dict[Product, tuple[int, ...]] = {"f32": (8, 4, 2), "bf16": (3, 1, 1), "int8": (16, 16, 6)}
+PASSES: dict[Product, tuple[int, ...]] = {"f32": (8, 4, 4), "bf16": (3, 1, 1), "int8": (16, 16, 6)}
 PANEL_ROWS = (4, 3)
 FEW_ROWS = 2  # in any form, where 16 registers hold all
 FEW_PASSES = (4, 2, 1)
@@ -59,6 +59,7 @@ class Schedule:
     ahead  storage tiles of weights that are in flight: 1 fetches nothing before it is used
     depth  of a panel, in rows of K; 0 for "direct"
     share  rows of x that one block serves with its panel; 0 for "direct"
+    next   whether a "direct" kernel fetches the next column tile of weights meanwhile; a panel's always does
     """
 
     form: Form
@@ -66,6 +67,7 @@ class Schedule:
     ahead: int = MOST_AHEAD
     depth: int = 0
     share: int = 0
+    next: bool = False
 
     def padded_rows(self, m: int) -> int:
         """Rows that a call for m rows computes."""
@@ -104,7 +106,7 @@ def plan(p: Prepared, activations: Activations, m: int, target: Target) -> Sched
     passes = 1 if m <= (ONE_PASS[kind] if many else FEW_ROWS) else -(-m // (PASS_ROWS if many else FEW_ROWS))
     pieces = len(default_planes(p.element.bits))
     if passes <= (PASSES[kind] if many else FEW_PASSES)[pieces - 1]:
-        return Schedule("direct", -(-m // passes), _ahead(p))
+        return Schedule("direct", -(-m // passes), _ahead(p), next=passes > 1)
     rows = min(PANEL_ROWS if many else (FEW_ROWS,), key=lambda r: -(-m // r) * r)
     depth = _depth(p, product(p, activations, "panel", target), m >= MANY_ROWS)
     blocks = p.shape.columns // p.storage.tile_shape[1]
@@ -128,7 +130,8 @@ def schedules(p: Prepared, activations: Activations, m: int, target: Target) -> 
     found = [plan(p, activations, m, target)]
     kind = product(p, activations, "panel", target)
     for rows in range(1, min(m, MOST_ROWS) + 1):
-        found += [Schedule("direct", rows, ahead) for ahead in (1, 2, 4, MOST_AHEAD)]
+        for passes_on in (False, True) if rows < m else (False,):
+            found += [Schedule("direct", rows, ahead, next=passes_on) for ahead in (1, 2, 4, MOST_AHEAD)]
         for share in SHARES:
             for deep in (False, True):
                 found.append(Schedule("panel", rows, MOST_AHEAD, _depth(p, kind, deep), -(-share // rows) * rows))
@@ -175,9 +178,10 @@ def _kernel(p: Prepared, kind: Product, schedule: Schedule, bias: bool, target: 
         parameters |= {"R": schedule.share, "KC": schedule.depth}
         source = KernelSource(library("panel.bw"), "panel.bw", f"panel_{kind}")
     elif kind == "int8":
+        parameters["NEXT"] = schedule.next
         source = KernelSource(library("linear.bw"), "linear.bw", "linear_int8")
     else:
-        parameters["D"] = dtype(kind)
+        parameters |= {"D": dtype(kind), "NEXT": schedule.next}
         source = KernelSource(library("linear.bw"), "linear.bw", "linear_float")
     return Kernel(source, target, parameters, {"M": schedule.rows})
 

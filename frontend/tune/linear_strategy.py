@@ -13,7 +13,7 @@ from .linear_problem import LinearInputs, LinearProblem, sample
 from .problem import Data, Executable, Problem, Reals, Run
 from .space import Branch, Candidate, Choice, Parameter, Rule, SpaceError
 
-CHOICES: dict[Form, tuple[str, ...]] = {"direct": ("rows", "ahead"), "panel": ("rows", "depth", "share")}
+CHOICES: dict[Form, tuple[str, ...]] = {"direct": ("rows", "ahead", "next"), "panel": ("rows", "depth", "share")}
 """What is chosen of a schedule of each form; the rest is as `Schedule` has it."""
 
 
@@ -61,10 +61,11 @@ def candidate_of(schedule: Schedule) -> Candidate:
 def schedule_of(candidate: Candidate) -> Schedule:
     """The schedule that a candidate stands for; SpaceError when it does not stand for one."""
     for form, names in CHOICES.items():
-        values = {n: v for n, v in candidate.values if isinstance(v, int) and n in names and v > 0}
+        values = {n: v for n, v in candidate.values if isinstance(v, int) and n in names and (v > 0 or n == "next")}
         if candidate.strategy == form and len(values) == len(candidate.values) == len(names):
-            made = Schedule(form, **values)
-            return replace(made, share=-(-made.share // made.rows) * made.rows)
+            rows, share = values["rows"], values.get("share", 0)
+            made = Schedule(form, rows, depth=values.get("depth", 0), share=-(-share // rows) * rows)
+            return replace(made, ahead=values.get("ahead", made.ahead), next=bool(values.get("next", False)))
     raise SpaceError(f"{candidate} is no schedule of the library's linear")
 
 

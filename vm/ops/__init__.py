@@ -3,7 +3,7 @@
 from .debug import Assert, DebugOp, Print
 from .elementwise import Binary, Cast, ElementwiseOp, Fma, Unary, Where
 from .matmul import Dot, MatmulOp
-from .memory import Commit, CopyAsync, Load, MemoryOp, Store, Wait
+from .memory import Commit, CopyAsync, Load, MemoryOp, Prefetch, Store, Wait
 from .random import Random, RandomOp
 from .reduction import Reduce, ReductionOp
 from .sync import Barrier, Lock, Release, SyncOp
@@ -13,6 +13,6 @@ Instruction = MemoryOp | TileOp | ElementwiseOp | ReductionOp | MatmulOp | SyncO
 
 __all__ = [
     "Assert", "Barrier", "Binary", "Cast", "Commit", "Convert", "CopyAsync", "Dot", "Expand", "Fma", "Full",
-    "Instruction", "Iota", "Item", "Load", "Lock", "Print", "Random", "Reduce", "Release", "Reshape", "Scalar", "Store",
-    "Transpose", "Unary", "View", "Wait", "Where",
+    "Instruction", "Iota", "Item", "Load", "Lock", "Prefetch", "Print", "Random", "Reduce", "Release", "Reshape",
+    "Scalar", "Store", "Transpose", "Unary", "View", "Wait", "Where",
 ]  # fmt: skip

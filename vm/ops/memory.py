@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from ..expr import Expr, modular
 from ..ir import Array, Carrier, Effect, LayoutRule, Machine, Memory, Op, Shared, TileType, TypeRuleError, Value
 from ..layout.relation import Layout
 from ..layout.spread import distribute, repeat, word_run
+
+MOST_FETCHED = 64 << 10
+"""Bytes of one hint: more would evict, on their way, what they are fetched beside."""
 
 
 def check_window(memory: Memory, at: tuple[Expr, ...], shape: tuple[int, ...]) -> None:
@@ -116,6 +120,33 @@ class CopyAsync(Op):
 
 
 @dataclass(frozen=True)
+class Prefetch(Op):
+    """A hint that a tile of an array is read in a while: it is fetched to the second-level cache meanwhile.
+
+    It changes nothing that a program can see.  The tile may lie past the end of the array, in part or as a whole.
+    """
+
+    source: Array
+    at: tuple[Expr, ...]
+    shape: tuple[int, ...]
+    effect: ClassVar[Effect] = "hints"
+
+    def infer(self) -> None:
+        check_window(self.source, self.at, self.shape)
+        if self.source.storage is not None:
+            _check_tiles(self.source, self.shape, self.at)
+        size = -(-prod(self.shape) * self.source.dtype.bits // 8)
+        if size > MOST_FETCHED:
+            raise TypeRuleError(
+                f"a tile of {size:,} bytes is fetched at once", f"at most {MOST_FETCHED:,}: fetch parts of it in a loop"
+            )
+
+    def run(self, machine: Machine) -> None:
+        for x in self.at:
+            machine.index(x)
+
+
+@dataclass(frozen=True)
 class Commit(Op):
     """Closes the group of copies that were started since the last commit."""
 
@@ -158,4 +189,4 @@ def _check_tiles(array: Array, shape: tuple[int, ...], at: tuple[Expr, ...]) -> 
             )
 
 
-MemoryOp = Load | Store | CopyAsync | Commit | Wait
+MemoryOp = Load | Store | CopyAsync | Prefetch | Commit | Wait
