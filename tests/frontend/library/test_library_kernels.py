@@ -218,7 +218,7 @@ def test_quantize_rows_that_are_not_finite(far: float) -> None:
 @pytest.mark.parametrize(
     ("name", "most", "parameters"),
     [
-        ("quantize_rows", 116, {"A": 128}),
+        ("quantize_rows", 84, {"A": 128}),
         ("group_sums", 48, {"G": 128, "T": 128}),
         ("round_rows", 138, {"G": 128, "T": 128, "R": dtype("bf16"), "Q": dtype("bf16")}),
         ("round_rows", 56, {"G": 128, "T": 128, "R": dtype("f16"), "Q": dtype("f32")}),
