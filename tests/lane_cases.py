@@ -164,7 +164,7 @@ def _access(bits: int, count: int, masked: bool, natural: bool) -> Case:
     there = body.lane_constant("i32", [step * lane for lane in range(LANES)])
     back = body.lane_constant("i32", [step * (LANES - 1 - lane) for lane in range(LANES)])
     base = body.row(0, step)
-    body.do(Prefetch(base, there))
+    body.do(Prefetch(base, there, 1 if natural else 2))
     values = body.read(Read(base, there, bits, count, mask, align))
     body.do(Write(body.row(1, step), back, bits, values, mask, align))
     data = rng.integers(0, 256, step * SIZE).astype(np.uint8)

@@ -171,21 +171,33 @@ def copy(values: Values, op: CopyAsync) -> None:
 
 
 def prefetch(values: Values, op: Prefetch) -> None:
-    """One hint per cache line where the distances between lanes are known, else one per lane."""
+    """Few hints where the distances between lanes are known, else one per lane."""
     code = values.code
     form = linear(values, op.offset)
     if form is None:
         pointers = code.offset(values.pointer(op.base), values.vector(op.offset))
         targets = [code.extract(pointers, lane) for lane in range(values.lanes)]
     else:
-        lines: dict[tuple[tuple[int, ...], int], int] = {}
+        places: dict[tuple[int, ...], set[int]] = {}
         for lane in range(values.lanes):
-            lines.setdefault((form.key(lane), form.fixed[lane] // 64), form.fixed[lane])
-        targets = [
-            _window_pointer(values, op.base, form, Window(key, start, 1, (), 0)) for (key, _), start in lines.items()
-        ]
+            places.setdefault(form.key(lane), set()).add(form.fixed[lane])
+        windows = (Window(key, start, 1, (), 0) for key, starts in places.items() for start in _lines(sorted(starts)))
+        targets = [_window_pointer(values, op.base, form, window) for window in windows]
     for pointer in targets:
         code.call_void("llvm.prefetch.p0", pointer, extra=f"i32 0, i32 {4 - op.level}, i32 1")
+
+
+def _lines(places: Sequence[int]) -> list[int]:
+    """Those of ascending places that touch every line of 64 bytes which any touches, wherever a line begins.
+
+    What lies between two places at most a line apart is in the line of one of them.
+    """
+    kept: list[int] = []
+    for place in places:
+        if len(kept) > 1 and place - kept[-2] <= 64:
+            kept.pop()
+        kept.append(place)
+    return kept
 
 
 def exchange(values: Values, op: Exchange) -> Operand:

@@ -2,18 +2,21 @@
 
 A loop with `stages=s` keeps the memory of s iterations in flight: each iteration hints at the cache lines that the
 loads of iteration i + s - 1 will read.  A hint past the end of an array does nothing.
+
+Arrays in tiles are taken to begin with a cache line, as `storage.pack` makes them; others begin anywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
 from typing import Literal
 
 import numpy as np
 
 from ...vm import ops as tile_ops
-from ...vm.expr import Expr, Var, const, substitute, variables
+from ...vm.expr import Expr, Var, const, modular, substitute, variables
 from ...vm.ir import Array, For, If, Let, While, walk
 from ...vm.ops import CopyAsync, Load
 from ..lane.ir import Prefetch
@@ -39,8 +42,8 @@ def prefetch_ahead(c: Context, loop: For) -> None:
         at = tuple(substitute(a, ahead) for a in op.at)
         if at == op.at or unknown.intersection(v for a in at for v in variables(a)):
             continue
-        left = MOST
-        for run in _runs(c, op.source, at, op.shape):
+        left, later = MOST, tuple(substitute(a, {loop.var: loop.var + loop.step}) for a in at)
+        for run in _runs(c, op.source, at, op.shape, goes_on=later == (*at[:-1], at[-1] + op.shape[-1])):
             _hint(c, op.source, _Run(run.start, run.lines[:left]), 1)
             left -= len(run.lines)
             if left <= 0:
@@ -85,19 +88,28 @@ class _Run:
     lines: tuple[int, ...]
 
 
-def _runs(c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, ...]) -> Iterator[_Run]:
-    """The memory of a tile: storage tiles, or rows."""
+def _runs(
+    c: Context, array: Array, at: tuple[Expr, ...], shape: tuple[int, ...], goes_on: bool = False
+) -> Iterator[_Run]:
+    """The memory of a tile: storage tiles, those along the first dimension next to each other, or rows.
+
+    `goes_on`: the next hints are at what follows each row; they begin with the line that the row may end in.
+    """
     if array.storage is not None:
         extents, size = tile_extents(array), array.storage.tile_bytes
-        for tile in np.ndindex(*(n // t for n, t in zip(shape, extents, strict=True))):
+        for tile in np.ndindex(1, *(n // t for n, t in zip(shape[1:], extents[1:], strict=True))):
             parts = zip(at, extents, tile, tile_pitches(array), strict=True)
             number = sum(((a // t + i) * pitch for a, t, i, pitch in parts), const(0))
-            yield _Run(number * size, tuple(range(0, size, LINE)))
+            yield _Run(number * size, _lines(shape[0] // extents[0] * size, size % LINE != 0))
         return
     bits = element_bits(array)
     window = Window(c, array, at, shape, np.zeros((c.lanes, 1, len(shape)), np.int64))
-    length = -(-shape[-1] * bits // 8)
-    lines = tuple(sorted({*range(0, length, LINE), length - 1}))  # a row may begin in the middle of a line
     for row in np.ndindex(*shape[:-1]):
-        first = sum((pitch * i for pitch, i in zip(window.pitches, row, strict=False)), window.start)
-        yield _Run(first * bits // 8, lines)
+        begin = sum((pitch * i for pitch, i in zip(window.pitches, row, strict=False)), window.start) * bits
+        unit = gcd(*modular(begin), 8)  # the row's first byte may have up to 8 - unit bits before the row
+        yield _Run(begin // 8, _lines(-(-(8 - unit + shape[-1] * bits) // 8), not goes_on))
+
+
+def _lines(length: int, last: bool) -> tuple[int, ...]:
+    """Bytes a line apart, and the `last` one, which may be in a line of its own: all may begin in the middle of one."""
+    return tuple(sorted({*range(0, length, LINE), *([length - 1] if last else [])}))

@@ -16,7 +16,7 @@ from ...vm.call_arguments import is_buffer
 from ...vm.dtypes import Bool, Codebook, DType, Float, Int
 from ...vm.expr import ExprError, Var, evaluate
 from ...vm.ir import Array, Let, Program, Value, walk
-from ...vm.ops import Lock, Release, Store
+from ...vm.ops import Lock, Prefetch, Release, Store
 from .errors import CliError
 
 Numbers = npt.NDArray[np.generic]
@@ -123,7 +123,8 @@ def _sizes(
 
 def _default(program: Program, array: Array) -> str:
     """Arrays that are only written to begin as zeros, so that what is left out shows; so do locks."""
-    ops = [s.op for s in walk(program.body) if isinstance(s, Let) and not isinstance(s.op, Store | Lock | Release)]
+    ops = [s.op for s in walk(program.body) if isinstance(s, Let)]
+    ops = [op for op in ops if not isinstance(op, Store | Lock | Release | Prefetch)]
     reads = any(part is array for op in ops for part in vars(op).values())
     return "zeros" if array in written(program) and not reads else "random"
 

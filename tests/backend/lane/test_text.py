@@ -49,7 +49,7 @@ lane function test lanes=2 slots=2 shared=8 {
   %13: i32 = pick bytes -1, 7, 0, 1 of %4, %5
   %14: i32 = atom dp4a_us %4, %5, %8
   %u15: i32 = exchange %u0 + %u9 if %u9 becomes %u9
-  prefetch %u0 + %3
+  prefetch.l2 %u0 + %3
   fence
   fail 1 if %u10
   show 'x = ', lane 1 of %4
@@ -87,7 +87,7 @@ def everything() -> Body:
     body.let(PickBytes(x, y, (-1, 7, 0, 1)), "i32", False)
     body.let(Atom("dp4a_us", (x, y, turned)), "i32", False)
     body.let(Exchange(base, first, first, first), "i32", True)
-    for op in (Prefetch(base, places), Fence(), Fail(some, 1), Show("x = ", x, 1), Show("end")):
+    for op in (Prefetch(base, places, 2), Fence(), Fail(some, 1), Show("x = ", x, 1), Show("end")):
         body.do(op)
     inside, after, merged = (Reg("i32", False) for _ in range(3))
     var, left, end = (Reg("i64", True) for _ in range(3))

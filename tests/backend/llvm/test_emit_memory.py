@@ -172,9 +172,9 @@ def test_exchange_and_prefetch(name: str) -> None:
     """Blocks count up a word, each from the value that it expects; the fourth expects another and changes nothing."""
     body = Body(4)
     zero = body.number(0, "i32")
-    body.do(Prefetch(body.slot(0), body.places(64)))
+    body.do(Prefetch(body.slot(0), body.places(64), 2))
     (place,) = body.read(Read(body.slot(2), body.number(0, "i32"), 32, align=4))
-    body.do(Prefetch(body.slot(0), body.apply("add", "i32", place, body.places(4))))
+    body.do(Prefetch(body.slot(0), body.apply("add", "i32", place, body.places(4)), 1))
     expected = body.load(2, "i32", uniform=True)
     new = body.apply("add", "i32", expected, body.number(1, "i32"))
     old = body.let(Exchange(body.slot(0), zero, expected, new), "i32", True)
