@@ -16,6 +16,7 @@ def samples() -> Iterator[Sample]:
     yield from _tiles()
     yield from _shared()
     yield from _copies()
+    yield from _prefetched()
     yield from _made()
     yield from _seen()
 
@@ -236,6 +237,41 @@ def f(x: {kind}[M, 32], y: {kind}[M, 32]):
             lambda rng, k=kind: [array(rng, k, 7, 32), zeros(k, 7, 32)],  # type: ignore[misc]  # a closure over the loop
             {"M": 7},
         )
+
+
+def _prefetched() -> Iterator[Sample]:
+    """Tiles that are read later, and past the end of the array; the last of an array that is written, too."""
+    for kind in ("f32", "u8", "u3"):
+        assume = "    assume(N % 8 == 0)\n" if kind == "u3" else ""
+        text = f"""
+def f(x: {kind}[M, N], y: {kind}[M, N]):
+{assume}    m0 = grid((M, 2))
+    for n in range(0, N, 16, stages=2):
+        prefetch(x, [m0 + 2, n + 3], [2, 40])
+        store(y, [m0, n], load(x, [m0, n], [2, 16]))
+        prefetch(y, [m0, n], [2, 16])
+"""
+        yield Sample(
+            f"prefetch of rows of {kind}",
+            text,
+            lambda rng, k=kind: [array(rng, k, 5, 72), zeros(k, 5, 72)],  # type: ignore[misc]  # a closure over the loop
+            {"M": 5, "N": 72},
+        )
+    text = """
+def f(x: u4[M, N] @ L, y: u8[M, N], *, L: layout = tiled("local(32, 1) * spatial(1, 16)", container=8, planes=[4])):
+    n0 = grid((N, 16))
+    for m in range(0, M, 32):
+        if m // 32 % 2 == 0:
+            prefetch(x, [m, n0 + 16], [64, 16])
+        store(y, [m, n0], cast(load(x, [m, n0], [32, 16]), u8))
+"""
+
+    def tiles(rng: np.random.Generator) -> list:  # type: ignore[type-arg]  # of any element type
+        storage = Sample("", text, lambda rng: []).program.arrays[0].storage
+        assert storage is not None
+        return [storage.pack(random_codes(rng, dtype("u4"), (96, 40))), zeros("u8", 96, 40)]
+
+    yield Sample("prefetch of tiles", text, tiles, {"M": 96, "N": 40})
 
 
 def _made() -> Iterator[Sample]:

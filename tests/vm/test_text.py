@@ -53,6 +53,7 @@ def everything(
     s = shared(f16, [16])
     t = load(x, [m0, n0], [4, 16], other=-inf, layout="spatial(4, 8) * local(1, 2)")
     u = load(w, [0, n0], [32, 16])
+    prefetch(w, [64, n0 + 16], [32, 16])
     copy_async(h, [n0], s, [0], [16])
     commit()
     wait(1)

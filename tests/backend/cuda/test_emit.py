@@ -18,6 +18,7 @@ from bitwright.backend.lane.ir import (
     If,
     Let,
     Lookup,
+    Prefetch,
     Read,
     Reg,
     Show,
@@ -66,6 +67,15 @@ def test_reads_are_as_wide_as_they_may_be(bits: int, count: int, align: int, fou
     assert names[: len(found)] == found
     plain = [re.sub(r"\.nc|\.L1::no_allocate|\.L2::128B", "", name) for name in found]
     assert names[len(found) :] == [name.replace("ld.", "st.") for name in plain]
+
+
+def test_hints_say_to_which_cache() -> None:
+    body = Body(LANES)
+    for level in (1, 2):
+        body.do(Prefetch(body.slot(0), body.places(64), level))
+    cuda = text(body)
+    assert re.findall(r"prefetch\.[\w.]+", cuda) == ["prefetch.global.L1", "prefetch.global.L2"]
+    assert "memory" not in cuda[cuda.index("prefetch") :]
 
 
 def test_what_is_written_is_not_read_through_the_read_only_cache() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import bitwright as bw
 from bitwright.backend.lane.ir import Exchange, Fence, Prefetch, Read, Reg, SharedAddress, Write
 from bitwright.backend.lane.simulate import simulate
+from bitwright.backend.llvm.memory import _lines
 from bitwright.tests.backend.lane.writing import Body
 from bitwright.tests.backend.llvm.native import PLACES, run_native
 
@@ -185,6 +186,41 @@ def test_exchange_and_prefetch(name: str) -> None:
         run(body.function(3), [word, out, wants])
         assert word[0] == 10
         assert out[::4].tolist() == [7, 8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("name", "near", "far"),
+    [("cpu:x86-64-v4", "prefetcht0", "prefetcht1"), ("cpu:aarch64", r"prfm\s+pldl1keep,", r"prfm\s+pldl2keep,")],
+)
+def test_hints_say_to_which_cache(name: str, near: str, far: str) -> None:
+    """`stages` to the first, `prefetch` to the second; a row of 256 bytes may end in a fifth line."""
+    text = """
+def f(x: f32[M, 64], y: f32[M, 16]):
+    prefetch(x, [M - 1, 0], [1, 64])
+    for m in range(0, M, stages=3):
+        store(y, [m, 0], load(x, [m, 3], [1, 16]))
+"""
+    kernel = bw.compile(text, target=name)
+    calls = re.findall(r"call void @llvm.prefetch.*, (i32 \d), i32 1", kernel.source("llvm"))
+    assert calls == ["i32 2"] * 5 + ["i32 3"] * 2
+    code = kernel.source("asm")
+    found = [len(re.findall(hint, code)) for hint in (near, far, "prefetch|prfm")]
+    assert found[0] > 0
+    assert found[1] % 5 == 0 < found[1]
+    assert sum(found[:2]) == found[2]
+
+
+@pytest.mark.parametrize("begin", [0, 4, 16, 60, 63])
+def test_few_hints_touch_every_line(begin: int) -> None:
+    """Wherever lines begin, which the emitter cannot know."""
+    random = np.random.default_rng(begin)
+    for count, most in ((16, 100), (16, 1000), (64, 300), (1, 10)):
+        places = np.unique(random.integers(0, most, count)).tolist()
+        kept = _lines(places)
+        assert set(kept) <= set(places)
+        assert {(begin + p) // 64 for p in kept} == {(begin + p) // 64 for p in places}
+        assert len(kept) <= 2 * (most // 64 + 1)
+    assert _lines(list(range(0, 1024, 4))) == [*range(0, 1024, 64), 1020]
 
 
 @pytest.mark.parametrize("name", ["cpu:x86-64-v3", "cpu:x86-64-v4"])

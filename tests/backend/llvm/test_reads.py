@@ -62,7 +62,13 @@ def test_a_read_stands_right_before_its_first_use() -> None:
 
 def test_reads_pass_hints() -> None:
     address = Reg("i64", True)
-    assert order(*two_reads(Let((), Prefetch(address, address, 1)))) == ["between", "read b", "use b", "read a", "use a"]
+    assert order(*two_reads(Let((), Prefetch(address, address, 1)))) == [
+        "between",
+        "read b",
+        "use b",
+        "read a",
+        "use a",
+    ]
 
 
 ADDRESS, WORD = Reg("i64", True), Reg("i32", True)

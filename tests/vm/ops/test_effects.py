@@ -12,7 +12,7 @@ from bitwright.vm.ir import Array, Shared
 from bitwright.vm.layout.spread import distribute, repeat
 from bitwright.vm.layout.storage import Packing, Tiled
 from bitwright.vm.layout.views import local, spatial
-from bitwright.vm.ops import Assert, Barrier, Commit, CopyAsync, Load, Lock, Print, Release, Store, Wait
+from bitwright.vm.ops import Assert, Barrier, Commit, CopyAsync, Load, Lock, Prefetch, Print, Release, Store, Wait
 
 N, M = Var("N", 0), Var("M", 0)
 K, T = Var("k", 0), Var("t", 0, None, 4)
@@ -87,6 +87,27 @@ class TestCopies:
         assert effects(Wait(2)) == [("wait", 2)]
         assert Commit().infer() is None
         assert Wait().pending == 0
+
+
+class TestPrefetch:
+    def test_it_asks_nothing_of_memory(self) -> None:
+        op = Prefetch(X, (K * 1000, lift(-5)), (2, 3))
+        assert op.infer() is None
+        assert op.effect == "hints"
+        assert effects(op, scalars={K: 10**6}) == []
+
+    def test_rules(self) -> None:
+        refused(Prefetch(X, (K,), (2, 3)), "x has 2 dimensions", "1 start ")
+        refused(Prefetch(X, (K, K), (2,)), "a tile of 1")
+        assert Prefetch(STORED, (T, T * 2), (8, 16)).infer() is None
+        refused(Prefetch(STORED, (T, T * 2), (6, 16)), "a tile of 6 along dimension 0", "multiples of 4")
+        refused(Prefetch(STORED, (T, T), (4, 8)), "dimension 1", "multiples of 8")
+
+    def test_it_is_of_64_kib_at_most(self) -> None:
+        packed = Array("p", dtype("u3"), (M, N))
+        for array, most, more in ((X, (128, 128), (128, 129)), (packed, (8, 21845), (8, 21846))):
+            assert Prefetch(array, (K, K), most).infer() is None
+            refused(Prefetch(array, (K, K), more), "a tile of 6", "at most 65,536", "in a loop")
 
 
 class TestSync:
