@@ -41,8 +41,9 @@ MOST_ROWS = 6  # the sums of 6 rows x 4 vectors leave 8 registers of 32
 ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are faster in one pass than in two
 PASS_ROWS = 4  # of each pass, where there are several
 SHALLOW_BYTES: dict[Product, int] = {"f32": 16 << 10, "bf16": 16 << 10, "int8": 32 << 10}  # in a first-level cache
-# Over codes of one, two or three pieces, that cost as much as a panel; these go on while weights come from memory.
-PASSES: dict[Product, tuple[int, ...]] = {"f32": (8, 4, 4), "bf16": (3, 1, 1), "int8": (16, 16, 6)}
+# Over codes of one, two or three pieces, up to which a panel is slower. To take bytes apart costs nothing where vpdpbusd
+# is what bounds the loop, and codes are read from the second-level cache sooner than bytes.
+PASSES: dict[Product, tuple[int, ...]] = {"f32": (8, 4, 4), "bf16": (3, 1, 1), "int8": (1 << 30, 64, 5)}
 PANEL_ROWS = (4, 3)
 FEW_ROWS = 2  # in any form, where 16 registers hold all
 FEW_PASSES = (4, 2, 1)
@@ -104,12 +105,13 @@ def plan(p: Prepared, activations: Activations, m: int, target: Target) -> Sched
     kind = product(p, activations, "direct", target)
     many = many_registers(target)
     passes = 1 if m <= (ONE_PASS[kind] if many else FEW_ROWS) else -(-m // (PASS_ROWS if many else FEW_ROWS))
-    pieces = len(default_planes(p.element.bits))
-    if passes <= (PASSES[kind] if many else FEW_PASSES)[pieces - 1]:
+    pieces, columns = len(default_planes(p.element.bits)), p.storage.tile_shape[1]
+    again = p.shape.depth * columns * p.element.bits // 8 <= DEEP_BYTES  # the next pass finds them in that cache
+    if passes == 1 or (again and passes <= (PASSES[kind] if many else FEW_PASSES)[pieces - 1]):
         return Schedule("direct", -(-m // passes), _ahead(p), next=passes > 1)
     rows = min(PANEL_ROWS if many else (FEW_ROWS,), key=lambda r: -(-m // r) * r)
     depth = _depth(p, product(p, activations, "panel", target), m >= MANY_ROWS)
-    blocks = p.shape.columns // p.storage.tile_shape[1]
+    blocks = p.shape.columns // columns
     share = next((s for s in SHARES if blocks * -(-m // s) >= 2 * threads()), SHARES[-1])
     return Schedule("panel", rows, depth=depth, share=-(-share // rows) * rows)
 
