@@ -41,8 +41,8 @@ MOST_ROWS = 6  # the sums of 6 rows x 4 vectors leave 8 registers of 32
 ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are faster in one pass than in two
 PASS_ROWS = 4  # of each pass, where there are several
 SHALLOW_BYTES: dict[Product, int] = {"f32": 16 << 10, "bf16": 16 << 10, "int8": 32 << 10}  # in a first-level cache
-# Over codes of one, two or three pieces, up to which a panel is slower. To take bytes apart costs nothing where vpdpbusd
-# is what bounds the loop, and codes are read from the second-level cache sooner than bytes.
+# Over codes of one, two or three pieces, up to which a panel is slower. To make bytes of codes costs nothing where
+# vpdpbusd is what bounds the loop, and from the second-level cache codes come sooner than bytes.
 PASSES: dict[Product, tuple[int, ...]] = {"f32": (8, 4, 4), "bf16": (3, 1, 1), "int8": (1 << 30, 64, 5)}
 PANEL_ROWS = (4, 3)
 FEW_ROWS = 2  # in any form, where 16 registers hold all
