@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from typing import get_args
@@ -13,16 +14,21 @@ from numpy.typing import NDArray
 from bitwright.backend.target import target
 from bitwright.frontend.library.exact import as_integers, fits_bf16
 from bitwright.frontend.library.plan import Schedule, plan, prepared_kernel, product, schedules
-from bitwright.frontend.library.prepared import Activations, LinearError, padded, prepare
+from bitwright.frontend.library.prepared import Activations, LinearError, Prepared, padded, prepare
 from bitwright.frontend.linear import linear_kernel, run
 from bitwright.frontend.tensor import QTensor, value_table
 from bitwright.tests.linear_bounds import assert_within, bound, exact, random_tensor, rounding_bound
 from bitwright.vm.dtypes import NAMED, Codebook, DType, Int, codebook, dtype
+from bitwright.vm.expr import evaluate
 from bitwright.vm.formats import Format
+from bitwright.vm.interpret import interpret
+from bitwright.vm.ir import Machine
+from bitwright.vm.ops import Prefetch
 
 SMALL = [kind for kind in NAMED.values() if kind.bits <= 8 and kind.name != "bool"]
 NARROW = ("cpu:x86-64-v3", "cpu:baseline")
 HERE = target("cpu")
+NUMPY = {"f32": np.float32, "bf16": np.uint16, "i8": np.int8}
 
 
 def finite(element: DType) -> list[Fraction]:
@@ -202,6 +208,70 @@ def test_columns_that_no_cache_holds_are_cut_into_panels() -> None:
     assert plan(shapes[1024], "int8", 8, HERE).form == "direct"
     assert plan(shapes[16384], "int8", 1, HERE).form == "direct"
     assert plan(shapes[16384], "int8", 8, HERE).form == "panel"
+
+
+@pytest.mark.parametrize("mode", get_args(Activations))
+@pytest.mark.parametrize("name", ["cpu:znver4", *NARROW])
+def test_the_next_weights_are_fetched_where_a_pass_has_others_after_it(name: str, mode: Activations) -> None:
+    """One pass reads each weight once, as fast as memory gives it: nothing is left to fetch ahead."""
+    where = target(name)
+    p = prepare(random_tensor("u4:g32:f16", 70, 200), mode, where)
+    plans = {m: plan(p, mode, m, where) for m in range(1, 40)}
+    assert {s.next for s in plans.values() if s.form == "direct"} == {False, True}
+    for m, s in plans.items():
+        assert s.next == (s.form == "direct" and m > s.rows)
+        for other in schedules(p, mode, m, where):
+            assert not other.next or (other.form == "direct" and m > other.rows)
+
+
+@pytest.mark.parametrize("format", ["u4:g32:f16", "u7:row:f16+zero"])
+@pytest.mark.parametrize("mode", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("passes", [1, 2, 4, 5])
+def test_all_passes_together_fetch_the_next_column_tile_once(
+    format: str, mode: Activations, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = prepare(random_tensor(format, 100, 96), mode, target("cpu:znver4"))
+    fetched = hints(p, mode, Schedule("direct", 2, next=True), 2 * passes, monkeypatch)
+    depth, columns = p.storage.tile_shape
+    assert p.shape.columns == 2 * columns
+    assert fetched == Counter((k, n) for n in (columns, 2 * columns) for k in range(0, p.shape.depth, depth))
+    assert not hints(p, mode, Schedule("direct", 2), 2 * passes, monkeypatch)
+
+
+@pytest.mark.parametrize(("format", "depth"), [("u4:g32:f16", 32), ("u7:g32:f16+zero", 64), ("u4:row:f16", 256)])
+@pytest.mark.parametrize("mode", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("m", [2, 8, 10])
+def test_a_panel_fetches_the_next_one_once(
+    format: str, depth: int, mode: Activations, m: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each 6 rows of x, and the rows that are left: the rest of the column, then the next one's first panel."""
+    p = prepare(random_tensor(format, 100, 192), mode, target("cpu:znver4"))
+    depth = max(depth, p.shape.part)
+    fetched = hints(p, mode, Schedule("panel", 2, depth=depth, share=6), m, monkeypatch)
+    run, columns = p.storage.tile_shape
+    after = [(0, k) for k in range(depth, p.shape.depth, run)] + [(1, k) for k in range(0, depth, run)]
+    assert fetched == {(k, (t + ahead) * columns): -(-m // 6) for t in (0, 1) for ahead, k in after}
+
+
+def hints(p: Prepared, mode: Activations, schedule: Schedule, m: int, patch: pytest.MonkeyPatch) -> Counter[object]:
+    """Where the tiles begin that a kernel for m rows has fetched, and how often each was; they are storage tiles."""
+    kernel, found = prepared_kernel(p, mode, schedule, False, target("cpu:znver4")), Counter[object]()
+
+    def note(op: Prefetch, machine: Machine) -> None:
+        assert op.source.name == "w"
+        assert op.shape == p.storage.tile_shape
+        found[tuple(map(machine.index, op.at))] += 1
+
+    sides = {"w": p.weights, "scale": p.scales, "zero": p.zeros}
+    sizes = {"M": m, "N": p.shape.columns, "B": 0, "T": p.shape.columns // p.storage.tile_shape[1], "ZG": 0}
+    known = {v: sizes[v.name] for v in kernel.program.sizes}
+    arguments = [
+        sides[a.name] if a.name in sides else np.zeros([evaluate(n, known) for n in a.shape], NUMPY[a.dtype.name])
+        for a in kernel.program.arrays
+    ]
+    patch.setattr(Prefetch, "run", note)
+    interpret(kernel.program, *arguments, sizes={v.name: sizes[v.name] for v in kernel.program.sizes})
+    return found
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])

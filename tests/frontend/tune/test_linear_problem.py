@@ -89,8 +89,11 @@ def test_candidates_are_the_planners_schedules_its_own_first() -> None:
     assert {c.key for c in SMALL.space()} == {candidate_of(s).key for s in known}
     assert schedule_of(SMALL.default) == plan(p, "f32", 3, SMALL.target)
     assert SMALL.space().branches[0].default == SMALL.default
-    assert [schedule_of(candidate_of(s)) for s in known] == list(known)
-    for other in (Candidate("direct"), Candidate("panel", (("rows", 0), ("depth", 64), ("share", 32)))):
+    assert {(s.form, s.next) for s in known} == {("direct", False), ("direct", True), ("panel", False)}
+    kept = [Candidate.from_json(json.loads(json.dumps(candidate_of(s).to_json()))) for s in known]
+    assert [schedule_of(c) for c in kept] == list(known)
+    before = Candidate("direct", (("ahead", 8), ("rows", 1)))  # of a version that had no "next"
+    for other in (Candidate("direct"), before, Candidate("panel", (("rows", 0), ("depth", 64), ("share", 32)))):
         with pytest.raises(SpaceError, match="is no schedule"):
             schedule_of(other)
 
