@@ -220,6 +220,8 @@ def test_few_hints_touch_every_line(begin: int) -> None:
         assert set(kept) <= set(places)
         assert {(begin + p) // 64 for p in kept} == {(begin + p) // 64 for p in places}
         assert len(kept) <= 2 * (most // 64 + 1)
+    assert _lines([0, 1, 65]) == [0, 1, 65]
+    assert _lines([0, 1, 64]) == [0, 64]
     assert _lines(list(range(0, 1024, 4))) == [*range(0, 1024, 64), 1020]
 
 
