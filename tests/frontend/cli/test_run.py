@@ -82,6 +82,16 @@ def test_random_numbers_follow_the_seed_and_fills_are_what_they_say(tmp_path: Pa
     assert "min 0, max 99, mean 49.5" in run(tmp_path, NARROW, *base, "--input", "x=arange").stdout
 
 
+def test_what_is_left_out_shows_in_an_array_that_is_only_written(tmp_path: Path) -> None:
+    """It begins as zeros; a hint at it reads nothing."""
+    text = """
+def f(y: f32[N]):
+    prefetch(y, [0], [64])
+    store(y, [N - 1], full(f32, [1], 8))
+"""
+    assert "min 0, max 8, mean 2" in run(tmp_path, text, "--shape", "N=4").stdout
+
+
 @pytest.mark.parametrize("kind", ["f32", "f16", "bf16", "f8e4m3fn", "f6e3m2", "i3", "nf4", "i16"])
 def test_numbers_of_any_type_are_rounded_packed_and_shown_as_numbers(tmp_path: Path, kind: str) -> None:
     x = np.linspace(-3, 3, 96)
