@@ -116,7 +116,7 @@ def _quantised(p: Prepared, here: Target) -> Callable[[Floats], Inputs]:
     def make(x: Floats) -> Inputs:
         m = x.shape[0]
         codes = np.empty(x.shape, np.int8)
-        step, total = np.empty((m, parts), np.float32), np.empty((m, parts), np.float32)
+        step, total = np.empty((m, parts), np.float32), np.empty((m, parts), np.int32)
         quantise(x, codes, step, total)
         return codes, step, total
 

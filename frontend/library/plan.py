@@ -41,13 +41,12 @@ MOST_ROWS = 6  # the sums of 6 rows x 4 vectors leave 8 registers of 32
 ONE_PASS: dict[Product, int] = {"f32": 5, "bf16": 5, "int8": 6}  # rows that are faster in one pass than in two
 PASS_ROWS = 4  # of each pass, where there are several
 SHALLOW_BYTES: dict[Product, int] = {"f32": 16 << 10, "bf16": 16 << 10, "int8": 32 << 10}  # in a first-level cache
-# Over codes of one, two or three pieces, up to which a panel is slower. To make bytes of codes costs nothing where
-# vpdpbusd is what bounds the loop, and from the second-level cache codes come sooner than bytes.
-PASSES: dict[Product, tuple[int, ...]] = {"f32": (8, 4, 4), "bf16": (3, 1, 1), "int8": (1 << 30, 64, 5)}
+# Over codes of one, two or three pieces, that cost as much as a panel.
+PASSES: dict[Product, tuple[int, ...]] = {"f32": (8, 4, 4), "bf16": (3, 1, 1), "int8": (16, 6, 5)}
 PANEL_ROWS = (4, 3)
 FEW_ROWS = 2  # in any form, where 16 registers hold all
 FEW_PASSES = (4, 2, 1)
-MANY_ROWS = 128  # for which a deep panel is better
+MANY_ROWS: dict[Product, int] = {"f32": 128, "bf16": 128, "int8": 512}  # for which a deep panel is better
 SHARES = (512, 128, 32)  # rows that one panel serves: fewer, where columns alone do not keep all threads busy
 
 
@@ -108,9 +107,11 @@ def plan(p: Prepared, activations: Activations, m: int, target: Target) -> Sched
     pieces, columns = len(default_planes(p.element.bits)), p.storage.tile_shape[1]
     again = p.shape.depth * columns * p.element.bits // 8 <= DEEP_BYTES  # the next pass finds them in that cache
     if passes == 1 or (again and passes <= (PASSES[kind] if many else FEW_PASSES)[pieces - 1]):
-        return Schedule("direct", -(-m // passes), _ahead(p), next=passes > 1)
+        fetched = passes > 1 and kind == "int8"  # hints for what is in a cache already would fill half the loop
+        return Schedule("direct", -(-m // passes), 1 if fetched else _ahead(p), next=passes > 1)
     rows = min(PANEL_ROWS if many else (FEW_ROWS,), key=lambda r: -(-m // r) * r)
-    depth = _depth(p, product(p, activations, "panel", target), m >= MANY_ROWS)
+    made = product(p, activations, "panel", target)
+    depth = _depth(p, made, m >= MANY_ROWS[made])
     blocks = p.shape.columns // columns
     share = next((s for s in SHARES if blocks * -(-m // s) >= 2 * threads()), SHARES[-1])
     return Schedule("panel", rows, depth=depth, share=-(-share // rows) * rows)
@@ -178,6 +179,8 @@ def _kernel(p: Prepared, kind: Product, schedule: Schedule, bias: bool, target: 
         parameters |= {"A": s.part, "SHIFT": p.shift}
     if schedule.form == "panel":
         parameters |= {"R": schedule.share, "KC": schedule.depth}
+        if kind == "int8" and p.differences_are_bytes:
+            parameters |= {"ZERO": "byte", "SHIFT": p.shift + 128}
         source = KernelSource(library("panel.bw"), "panel.bw", f"panel_{kind}")
     elif kind == "int8":
         parameters["NEXT"] = schedule.next

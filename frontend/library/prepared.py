@@ -100,6 +100,12 @@ class Prepared:
         """Bytes that one pass reads of this tensor."""
         return self.weights.nbytes + self.scales.nbytes + self.zeros.nbytes
 
+    @property
+    def differences_are_bytes(self) -> bool:
+        """Whether no code less its zero point, which has as many bits, is outside of -128 ... 127."""
+        whole = isinstance(self.element, Int) and self.zero_mode == "zero" and self.zero_type.name == "u8"
+        return whole and self.element.bits < 8
+
     def elsewhere(self) -> Prepared:
         """The same at other addresses, with the same kernels: for measurements on weights that are in no cache."""
         return replace(

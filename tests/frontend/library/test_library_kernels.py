@@ -172,7 +172,7 @@ def test_quantize_rows(part: int) -> None:
     x[1, :part] = 1e-38
     groups = x.reshape(3, 2, part).astype(np.float64)
     peak = np.abs(groups).max(axis=2, keepdims=True)
-    outputs: list[Array] = [np.empty(x.shape, np.int8), *(np.empty((3, 2), np.float32) for _ in range(2))]
+    outputs: list[Array] = [np.empty(x.shape, np.int8), np.empty((3, 2), np.float32), np.empty((3, 2), np.int32)]
     for q, step, total in results("quantize_rows", "activations.bw", [x], outputs, A=part):
         codes = q.reshape(3, 2, part).astype(np.float64)
         np.testing.assert_allclose(step, peak[..., 0] / 127, rtol=2.0**-22, atol=1e-44)
@@ -187,7 +187,7 @@ def test_quantize_rows_rounds_to_nearest_even() -> None:
     x = np.arange(-127, 129, 0.5, dtype=np.float32).reshape(2, 256)[:, :252].reshape(8, 63)
     x = np.pad(x, ((0, 0), (0, 1)), constant_values=127)
     x = np.clip(x, -127, 127)
-    outputs: list[Array] = [np.empty(x.shape, np.int8), *(np.empty((8, 1), np.float32) for _ in range(2))]
+    outputs: list[Array] = [np.empty(x.shape, np.int8), np.empty((8, 1), np.float32), np.empty((8, 1), np.int32)]
     right = np.rint(x.astype(np.float64))
     for q, step, total in results("quantize_rows", "activations.bw", [x], outputs, A=64):
         np.testing.assert_array_equal(q, right)
@@ -201,7 +201,7 @@ def test_quantize_rows_that_are_not_finite(far: float) -> None:
     x = normal("f32", 2, 64)
     alone = x.copy()
     x[0, 40] = far
-    outputs: list[Array] = [np.empty(x.shape, np.int8), *(np.empty((2, 2), np.float32) for _ in range(2))]
+    outputs: list[Array] = [np.empty(x.shape, np.int8), np.empty((2, 2), np.float32), np.empty((2, 2), np.int32)]
     plain = results("quantize_rows", "activations.bw", [alone], outputs, A=32)
     for (q, step, total), (q0, step0, total0) in zip(
         results("quantize_rows", "activations.bw", [x], outputs, A=32), plain, strict=True

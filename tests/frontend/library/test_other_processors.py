@@ -62,9 +62,9 @@ def operands(kernel: Kernel, columns: int) -> dict[str, Array]:
         elif array.dtype.name == "i8":
             found[array.name] = rng.integers(-127, 128, shape).astype(np.int8)
         else:
-            kinds = {"f16": np.float16, "f32": np.float32, "u8": np.uint8}
+            kinds = {"f16": np.float16, "f32": np.float32, "u8": np.uint8, "i32": np.int32}
             found[array.name] = rng.uniform(0.5, 1.5, shape).astype(kinds[array.dtype.name])
-    found["total"] = found["x"].reshape(sizes["M"], -1, GROUP).sum(axis=2).astype(np.float32)
+    found["total"] = found["x"].reshape(sizes["M"], -1, GROUP).sum(axis=2).astype(found["total"].dtype)
     return found
 
 

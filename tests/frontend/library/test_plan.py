@@ -28,7 +28,7 @@ from bitwright.vm.ops import Prefetch
 SMALL = [kind for kind in NAMED.values() if kind.bits <= 8 and kind.name != "bool"]
 NARROW = ("cpu:x86-64-v3", "cpu:baseline")
 HERE = target("cpu")
-NUMPY = {"f32": np.float32, "bf16": np.uint16, "i8": np.int8}
+NUMPY = {"f32": np.float32, "bf16": np.uint16, "i8": np.int8, "i32": np.int32}
 
 
 def finite(element: DType) -> list[Fraction]:
@@ -200,6 +200,20 @@ def test_more_rows_are_never_computed_one_by_one(format: str, mode: Activations)
         s = plan(p, mode, m, HERE)
         assert m <= s.padded_rows(m) <= max(m + 1, m * 1.25)
         assert s.share % s.rows == 0
+
+
+@pytest.mark.parametrize(("format", "mode"), [("u7:g32:f16+zero", "byte"), ("u8:g32:f16+zero", "zero")])
+def test_zero_points_are_taken_off_the_bytes_of_a_panel_where_they_fit(format: str, mode: str) -> None:
+    """The least and the largest codes and zero points: a byte that carried would change its neighbour."""
+    q = random_tensor(format, 70, 96)
+    most, random = (1 << q.format.element.bits) - 1, np.random.default_rng(2)
+    assert q.zeros is not None
+    codes, zeros = (random.choice(np.array([0, most], np.uint8), a.shape) for a in (q.codes, q.zeros))
+    q = QTensor.from_codes(codes, q.scales, q.format, zeros)
+    p, schedule = prepare(q, "int8", HERE), Schedule("panel", 4, depth=32, share=8)
+    assert prepared_kernel(p, "int8", schedule, False, HERE).parameters["ZERO"] == mode
+    x, bias = random.normal(size=(11, 96)).astype(np.float32), np.zeros(70, np.float32)
+    assert_within(run(p, "int8", x, None, HERE, schedule), exact(x, q, bias), limit(x, q, bias, "int8"))
 
 
 def test_columns_that_no_cache_holds_are_cut_into_panels() -> None:
