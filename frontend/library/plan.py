@@ -107,8 +107,10 @@ def plan(p: Prepared, activations: Activations, m: int, target: Target) -> Sched
     pieces, columns = len(default_planes(p.element.bits)), p.storage.tile_shape[1]
     again = p.shape.depth * columns * p.element.bits // 8 <= DEEP_BYTES  # the next pass finds them in that cache
     if passes == 1 or (again and passes <= (PASSES[kind] if many else FEW_PASSES)[pieces - 1]):
-        fetched = passes > 1 and kind == "int8"  # hints for what is in a cache already would fill half the loop
-        return Schedule("direct", -(-m // passes), 1 if fetched else _ahead(p), next=passes > 1)
+        # A group of one storage tile is multiplied without a loop, which the choice of what to fetch would cut in two.
+        fetched = passes > 1 and p.shape.part > p.shape.run
+        near = fetched and kind == "int8"  # hints for what is in a cache already would fill half the loop
+        return Schedule("direct", -(-m // passes), 1 if near else _ahead(p), next=fetched)
     rows = min(PANEL_ROWS if many else (FEW_ROWS,), key=lambda r: -(-m // r) * r)
     made = product(p, activations, "panel", target)
     depth = _depth(p, made, m >= MANY_ROWS[made])
