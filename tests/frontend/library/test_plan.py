@@ -224,6 +224,12 @@ def test_columns_that_no_cache_holds_are_cut_into_panels() -> None:
     assert plan(shapes[16384], "int8", 8, HERE).form == "panel"
 
 
+def test_groups_of_one_storage_tile_have_no_loop_to_fetch_in() -> None:
+    p = prepare(random_tensor("nvfp4", 64, 256), "f32", HERE)
+    assert p.shape.group == p.shape.run
+    assert not any(plan(p, "f32", m, HERE).next for m in range(1, 40))
+
+
 @pytest.mark.parametrize("mode", get_args(Activations))
 @pytest.mark.parametrize("name", ["cpu:znver4", *NARROW])
 def test_the_next_weights_are_fetched_where_a_pass_has_others_after_it(name: str, mode: Activations) -> None:
@@ -240,12 +246,6 @@ def test_the_next_weights_are_fetched_where_a_pass_has_others_after_it(name: str
 
 @pytest.mark.parametrize("format", ["u4:g32:f16", "u7:row:f16+zero"])
 @pytest.mark.parametrize("mode", ["f32", "bf16", "int8"])
-def test_groups_of_one_storage_tile_have_no_loop_to_fetch_in() -> None:
-    p = prepare(random_tensor("nvfp4", 64, 256), "f32", HERE)
-    assert p.shape.group == p.shape.run
-    assert not any(plan(p, "f32", m, HERE).next for m in range(1, 40))
-
-
 @pytest.mark.parametrize("passes", [1, 2, 4, 5])
 def test_all_passes_together_fetch_the_next_column_tile_once(
     format: str, mode: Activations, passes: int, monkeypatch: pytest.MonkeyPatch
