@@ -13,9 +13,9 @@ from .dtypes import DTypeError, dtype
 FUNCTIONS = frozenset((
     "abs", "all", "any", "arange", "assume", "barrier", "cast", "ceil", "ceildiv", "codebook", "commit", "convert",
     "copy_async", "cos", "dot", "exp", "exp2", "expand", "floor", "fma", "full", "grid", "iota", "item", "load",
-    "lock", "log", "log2", "max", "min", "ones", "print", "random", "range", "release", "reshape", "round", "rsqrt",
-    "shared", "sigmoid", "sin", "sqrt", "store", "sum", "tanh", "tiled", "transpose", "tune", "view", "wait", "where",
-    "zeros",
+    "lock", "log", "log2", "max", "min", "ones", "prefetch", "print", "random", "range", "release", "reshape", "round",
+    "rsqrt", "shared", "sigmoid", "sin", "sqrt", "store", "sum", "tanh", "tiled", "transpose", "tune", "view", "wait",
+    "where", "zeros",
 ))  # fmt: skip
 """The functions that a kernel may call."""
 
