@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from ..kernel import Kernel
-from ..library.plan import Form, Schedule, prepare, prepared_kernel, schedules
+from ..library.plan import MOST_AHEAD, Form, Schedule, prepare, prepared_kernel, schedules
 from ..linear import run
 from .linear_problem import LinearInputs, LinearProblem, sample
 from .problem import Data, Executable, Problem, Reals, Run
@@ -63,9 +63,9 @@ def schedule_of(candidate: Candidate) -> Schedule:
     for form, names in CHOICES.items():
         values = {n: v for n, v in candidate.values if isinstance(v, int) and n in names and (v > 0 or n == "next")}
         if candidate.strategy == form and len(values) == len(candidate.values) == len(names):
-            rows, share = values["rows"], values.get("share", 0)
-            made = Schedule(form, rows, depth=values.get("depth", 0), share=-(-share // rows) * rows)
-            return replace(made, ahead=values.get("ahead", made.ahead), next=bool(values.get("next", False)))
+            rows, ahead, depth = values["rows"], values.get("ahead", MOST_AHEAD), values.get("depth", 0)
+            share = -(-values.get("share", 0) // rows) * rows
+            return Schedule(form, rows, ahead, depth, share, bool(values.get("next", False)))
     raise SpaceError(f"{candidate} is no schedule of the library's linear")
 
 
